@@ -7,7 +7,7 @@ with arrays are compared by identity, as arrays have no single truth value.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -181,7 +181,8 @@ class Embeddings:
         values = np.asarray(raw, dtype=np.float32)
         norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64)).astype(np.float32)
         safe = np.where(norms > 0, norms, np.float32(1))
-        return cls(vectors=values / safe[:, None], norms=norms)
+        vectors: Floats = (values / safe[:, None]).astype(np.float32)
+        return cls(vectors=vectors, norms=norms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +322,8 @@ class Embedder(Protocol):
     """Turns aligned crops into embeddings; `digest` is the model digest."""
 
     @property
+    def name(self) -> str: ...
+    @property
     def digest(self) -> str: ...
     @property
     def dimension(self) -> int: ...
@@ -329,17 +332,21 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The faces of one photo and the photo's name.
+    """The faces of one photo, or why it could not be read.
 
     Attributes:
-        source: the photo, as the caller named it.
-        size_wh_px: width and height of the upright photo, px.
+        source: the photo, as the caller named it ("<image>" for pixels without a name).
+        size_wh_px: width and height of the upright photo, px; (0, 0) when it was not read.
+        digest: SHA-256 of the decoded pixels, hex; empty when it was not read.
         faces: largest first.
+        error: why the photo could not be read, else None.
     """
 
     source: str
-    size_wh_px: tuple[int, int]
-    faces: tuple[Face, ...] = field(default=())
+    size_wh_px: tuple[int, int] = (0, 0)
+    digest: str = ""
+    faces: tuple[Face, ...] = ()
+    error: InputError | None = None
 
     def __iter__(self) -> Iterator[Face]:
         return iter(self.faces)

@@ -1,0 +1,220 @@
+"""How alike two embeddings are, and whether that is enough: cosine, calibration, threshold.
+
+It does not know photos or models: a calibration is a table of similarity against false match
+rate that belongs to one model digest. Source of the gallery rule: FPIR = 1 - (1 - FMR)^N, the
+chance that at least one of N independent comparisons with strangers passes (NIST FRTE 1:N).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcwise.errors import InputError, ModelMismatchError
+from arcwise.files import read_bytes
+from arcwise.types import Floats
+
+COMPARE_FMR = 1e-3
+"""False match rate that `compare` aims at; the golden mean of user expectations (DESIGN)."""
+IDENTIFY_FPIR = 1e-2
+"""Chance that a stranger is named by `identify`, whatever the size of the gallery."""
+UNCALIBRATED_SIMILARITY = 0.40
+"""Used when nothing is known of a model: the default of InsightFace's own server."""
+
+
+def cosine_similarity(a: Floats, b: Floats) -> Floats:
+    """Cosine of every vector of `a` with every vector of `b`.
+
+    Args:
+        a: (N, D) or (D,), any length; a vector of length 0 has similarity 0 to everything.
+        b: (M, D) or (D,).
+
+    Returns:
+        (N, M) float32 in [-1, 1].
+
+    Raises:
+        InputError: the vectors have different dimensions.
+    """
+    left, right = np.atleast_2d(a), np.atleast_2d(b)
+    if left.shape[1] != right.shape[1]:
+        raise InputError(
+            f"cannot compare embeddings of {left.shape[1]} and {right.shape[1]} dimensions",
+            hint="they come from different models: embed both photos with the same one",
+        )
+    result: Floats = np.clip(_unit(left) @ _unit(right).T, -1.0, 1.0)
+    return result
+
+
+def _unit(vectors: Floats) -> Floats:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = (vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    return unit
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPoint:
+    """One row of a calibration.
+
+    Attributes:
+        fmr: false match rate.
+        similarity: threshold that has it.
+        low, high: 95 % interval of the threshold.
+    """
+
+    fmr: float
+    similarity: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Similarity against false match rate, measured for one model.
+
+    Attributes:
+        model_digest: of the model it was measured with.
+        points: by falling FMR; the similarity never falls.
+        n_impostors, n_people: pairs and people it rests on.
+        data_digest: SHA-256 that names the pairs.
+        date: ISO 8601.
+    """
+
+    model_digest: str
+    points: tuple[CalibrationPoint, ...]
+    n_impostors: int
+    n_people: int
+    data_digest: str
+    date: str
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise InputError("a calibration needs at least one point")
+        for before, after in pairwise(self.points):
+            if not (after.fmr < before.fmr and after.similarity >= before.similarity):
+                raise InputError(
+                    "the points of a calibration must have falling FMR and rising similarity, "
+                    f"got {before} before {after}"
+                )
+
+    def similarity_at(self, fmr: float) -> float | None:
+        """Threshold for a false match rate, linear in log FMR between the points.
+
+        Returns:
+            The similarity, or None where the data does not reach (we do not extrapolate).
+        """
+        rates = [point.fmr for point in self.points]
+        if not rates[-1] * (1 - 1e-9) <= fmr <= rates[0] * (1 + 1e-9):
+            return None
+        logs = [-math.log10(rate) for rate in rates]
+        values = [point.similarity for point in self.points]
+        return float(np.interp(-math.log10(fmr), logs, values))
+
+    def check_model(self, model_digest: str) -> None:
+        """Refuse a calibration of another model.
+
+        Raises:
+            ModelMismatchError: it belongs to another model digest.
+        """
+        if model_digest != self.model_digest:
+            raise ModelMismatchError(
+                f"the calibration belongs to model {self.model_digest[:12]}, "
+                f"this is {model_digest[:12]}",
+                hint="calibrate this model, or remove the calibration",
+            )
+
+    @classmethod
+    def load(cls, path: Path | str) -> Calibration:
+        """Read a calibration file (JSON, see docs/thresholds.md).
+
+        Raises:
+            InputError: it cannot be read or is not a calibration.
+        """
+        try:
+            plain: Any = json.loads(read_bytes(path))
+            points = tuple(CalibrationPoint(**point) for point in plain.pop("points"))
+            plain.pop("version", None)
+            return cls(points=points, **plain)
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise InputError(f"{path} is not a calibration: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The least similarity that counts, and what it rests on.
+
+    Attributes:
+        similarity: cosine.
+        fmr: false match rate it stands for, or None when nobody measured it.
+        calibrated: whether it rests on a calibration of this model.
+        why: a few words for people.
+    """
+
+    similarity: float
+    fmr: float | None
+    calibrated: bool
+    why: str
+
+
+def fmr_for_gallery(n_people: int, *, fpir: float = IDENTIFY_FPIR) -> float:
+    """The false match rate that keeps a stranger's chance to be named at `fpir`.
+
+    Args:
+        n_people: size of the gallery; 0 counts as 1.
+        fpir: wanted false positive identification rate.
+    """
+    return -math.expm1(math.log1p(-fpir) / max(n_people, 1))
+
+
+def choose_threshold(
+    calibration: Calibration | None,
+    published: tuple[float, float | None] | None,
+    *,
+    fmr: float = COMPARE_FMR,
+    aim: str = "",
+) -> Threshold:
+    """The threshold for a false match rate: calibrated, else the publisher's, else a plain guess.
+
+    Args:
+        calibration: of the model in use, or None.
+        published: similarity and its false match rate (or None) from the model's card, or None.
+        fmr: the false match rate wanted.
+        aim: what the rate is for, in words, such as "FPIR 1 % among 40 people".
+    """
+    wanted = f"{aim}: FMR {fmr:.1e}" if aim else f"FMR {fmr:.1e}"
+    if calibration is not None:
+        similarity = calibration.similarity_at(fmr)
+        if similarity is not None:
+            return Threshold(similarity, fmr, True, f"calibrated for {wanted}")
+    if calibration is not None:
+        strictest = calibration.points[-1] if fmr < calibration.points[-1].fmr else None
+        if strictest is not None:
+            return Threshold(
+                strictest.similarity,
+                strictest.fmr,
+                False,
+                f"uncalibrated for {wanted}; strictest that was measured, FMR {strictest.fmr:.1e}",
+            )
+        loosest = calibration.points[0]
+        return Threshold(
+            loosest.similarity, loosest.fmr, True, f"calibrated, stricter than {wanted}"
+        )
+    if published is not None:
+        return Threshold(published[0], published[1], False, "uncalibrated: the publisher's")
+    return Threshold(UNCALIBRATED_SIMILARITY, None, False, "uncalibrated: a usual default")
+
+
+def identify_threshold(
+    calibration: Calibration | None,
+    published: tuple[float, float | None] | None,
+    *,
+    n_people: int,
+) -> Threshold:
+    """The threshold that lets one stranger in a hundred be named, for a gallery of this size."""
+    aim = f"FPIR {IDENTIFY_FPIR:.0%} among {n_people} people"
+    return choose_threshold(calibration, published, fmr=fmr_for_gallery(n_people), aim=aim)
