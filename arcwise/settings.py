@@ -27,6 +27,7 @@ DESCRIPTIONS: dict[str, str] = {
     "STRICT": "1: fail when the provider asked for does not really run (default: 0)",
     "THREADS": "threads of each model session; 0 lets the runtime choose (default: 0)",
     "MAX_MEGAPIXELS": "largest photo that is decoded, in million pixels (default: 64)",
+    "MIN_FACE_PX": "smallest face that is looked for, px; smaller is slower (default: 40)",
     "BATCH_SIZE": "photos that are read and processed together (default: 16)",
 }
 """Every setting, without its prefix: what it does. docs/settings.md lists the same."""
@@ -43,6 +44,7 @@ class Settings:
     strict: bool = False
     threads: int = 0
     max_megapixels: float = 64.0
+    min_face_px: int = 40
     batch_size: int = 16
 
     @property
@@ -91,6 +93,7 @@ class Settings:
             strict=_boolean("STRICT", given.get("STRICT", "0")),
             threads=int(_number("THREADS", given.get("THREADS", "0"), least=0)),
             max_megapixels=_number("MAX_MEGAPIXELS", given.get("MAX_MEGAPIXELS", "64"), least=1e-6),
+            min_face_px=int(_number("MIN_FACE_PX", given.get("MIN_FACE_PX", "40"), least=12)),
             batch_size=int(_number("BATCH_SIZE", given.get("BATCH_SIZE", "16"), least=1)),
         )
 

@@ -1,0 +1,225 @@
+"""MTCNN: three networks, each looking closer at what the one before proposed.
+
+Many photos in one call: the scales of photos of one size, and the crops of all photos, go
+through the networks in batches. It does not read photos from files.
+
+Source: Zhang et al. (2016); scale step, thresholds and suppression limits as published with the
+original code. Weights: see detect/networks.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcwise.detect.networks import (
+    WEIGHTS_DIGEST,
+    build_output_net,
+    build_proposal_net,
+    build_refine_net,
+)
+from arcwise.errors import InputError
+from arcwise.geometry import square_boxes, suppress_boxes
+from arcwise.pyramid import Pyramid
+from arcwise.session import Session
+from arcwise.settings import Provider
+from arcwise.types import Face, Floats, Image
+
+_WINDOW_PX = 12  # what one cell of the proposal net sees
+_STRIDE_PX = 2
+_SCALE_STEP = 0.709  # about 1/sqrt(2): the area halves
+_BORDER = 128  # gray: 0 after normalization, as the networks were trained with
+_CROPS_PER_RUN = 32  # measured: more crops leave the processor's cache and take longer
+_PIXELS_PER_RUN = 60_000  # likewise for the proposal net
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Least face probability after each of the three networks."""
+
+    proposal: float = 0.6
+    refine: float = 0.7
+    output: float = 0.8
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Boxes of several photos: boxes (N, 4), scores (N,), owners (N,) index of the photo."""
+
+    boxes: Floats
+    scores: Floats
+    owners: NDArray[np.intp]
+
+    def pick(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> _Candidates:
+        return _Candidates(self.boxes[chosen], self.scores[chosen], self.owners[chosen])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class MTCNN:
+    """The embedded detector: boxes and five points, no download needed.
+
+    Args:
+        min_face_px: the smallest face looked for, px of its box; smaller is slower.
+        thresholds: least probability after each network.
+        provider: where the networks run.
+        strict: fail when the provider does not really run.
+        threads: of one run; 0 lets the runtime choose.
+
+    Raises:
+        InputError: min_face_px is below 12.
+        UnknownModelError, ChecksumError, SessionError: the weights cannot be used.
+    """
+
+    name = "mtcnn"
+    digest = WEIGHTS_DIGEST
+
+    def __init__(
+        self,
+        *,
+        min_face_px: int = 40,
+        thresholds: Thresholds | None = None,
+        provider: Provider = "cpu",
+        strict: bool = False,
+        threads: int = 0,
+    ) -> None:
+        if min_face_px < _WINDOW_PX:
+            raise InputError(
+                f"min_face_px is {min_face_px}", hint=f"use {_WINDOW_PX} or more; 40 is usual"
+            )
+        self.min_face_px = min_face_px
+        self.thresholds = thresholds or Thresholds()
+        self._proposal, self._refine, self._output = (
+            Session(build(), provider=provider, strict=strict, threads=threads)
+            for build in (build_proposal_net, build_refine_net, build_output_net)
+        )
+
+    @property
+    def provider(self) -> str:
+        """Where the networks really run: cpu, cuda or coreml."""
+        return self._proposal.choice.provider
+
+    def detect(self, images: list[Image]) -> list[list[Face]]:
+        """Find the faces of many photos.
+
+        Args:
+            images: each (H, W, 3) uint8 RGB, of any sizes.
+
+        Returns:
+            For each photo its faces, largest box first.
+
+        Raises:
+            ImageError: one of them is not such an image.
+            SessionError: the runtime failed.
+        """
+        photos = [Pyramid(image) for image in images]
+        found = self._propose(photos)
+        found = self._look_again(photos, found)
+        return self._decide(photos, found)
+
+    def _propose(self, photos: list[Pyramid]) -> _Candidates:
+        boxes, scores, owners, levels = [], [], [], []
+        for members, level, scaled, factors in self._scaled_batches(photos):
+            moves, chances = self._proposal.run(scaled)
+            faces = chances[:, 1]
+            which, rows, columns = np.nonzero(faces > self.thresholds.proposal)
+            if not which.size:
+                continue
+            corners = np.stack([columns, rows], axis=1).astype(np.float32) * _STRIDE_PX
+            windows = np.hstack([corners, corners + _WINDOW_PX])
+            regressed = windows + moves[which, :, rows, columns] * _WINDOW_PX
+            boxes.append(regressed * np.tile(factors, 2))
+            scores.append(faces[which, rows, columns])
+            owners.append(np.asarray(members)[which])
+            levels.append(np.full(len(which), level))
+        if not boxes:
+            empty = np.zeros(0, np.float32)
+            return _Candidates(np.zeros((0, 4), np.float32), empty, np.zeros(0, np.intp))
+        found = _Candidates(
+            np.concatenate(boxes).astype(np.float32),
+            np.concatenate(scores),
+            np.concatenate(owners),
+        )
+        groups = found.owners * 64 + np.concatenate(levels)
+        found = found.pick(suppress_boxes(found.boxes, found.scores, 0.5, groups=groups))
+        return found.pick(suppress_boxes(found.boxes, found.scores, 0.7, groups=found.owners))
+
+    def _scaled_batches(
+        self, photos: list[Pyramid]
+    ) -> Iterator[tuple[list[int], int, NDArray[np.uint8], Floats]]:
+        """Photos of one size, scaled: (their numbers, level, (B, h, w, 3), px per scaled px)."""
+        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, photo in enumerate(photos):
+            by_size[photo.size_wh_px].append(number)
+        for (width, height), numbers in by_size.items():
+            scale = _WINDOW_PX / self.min_face_px
+            level = 0
+            while min(height, width) * scale >= _WINDOW_PX:
+                small_wh = max(round(width * scale), 12), max(round(height * scale), 12)
+                factors = np.array([width / small_wh[0], height / small_wh[1]], np.float32)
+                step = max(1, _PIXELS_PER_RUN // (small_wh[0] * small_wh[1]))
+                for start in range(0, len(numbers), step):
+                    members = numbers[start : start + step]
+                    scaled = np.empty((len(members), small_wh[1], small_wh[0], 3), np.uint8)
+                    for target, number in zip(scaled, members, strict=True):
+                        photos[number].resize_into(target)
+                    yield members, level, scaled, factors
+                level += 1
+                scale *= _SCALE_STEP
+
+    def _look_again(self, photos: list[Pyramid], found: _Candidates) -> _Candidates:
+        squares = square_boxes(found.boxes)
+        crops = _cut(photos, squares, found.owners, 24)
+        moves, chances = _run_in_parts(self._refine, crops, ["boxes", "scores"])
+        if not len(found):
+            return found
+        sides = (squares[:, 2:] - squares[:, :2]).repeat(2, axis=1)
+        refined = _Candidates(squares + moves * sides, chances[:, 1], found.owners)
+        refined = refined.pick(refined.scores > self.thresholds.refine)
+        kept = suppress_boxes(refined.boxes, refined.scores, 0.7, groups=refined.owners)
+        return refined.pick(kept)
+
+    def _decide(self, photos: list[Pyramid], found: _Candidates) -> list[list[Face]]:
+        faces: list[list[Face]] = [[] for _ in photos]
+        if not len(found):
+            return faces
+        squares = square_boxes(found.boxes)
+        crops = _cut(photos, squares, found.owners, 48)
+        moves, spots, chances = _run_in_parts(self._output, crops, ["boxes", "points", "scores"])
+        corners, sides = squares[:, :2], squares[:, 2:] - squares[:, :2]
+        points = corners[:, None] + spots.reshape(-1, 2, 5).transpose(0, 2, 1) * sides[:, None]
+        final = _Candidates(squares + moves * sides.repeat(2, axis=1), chances[:, 1], found.owners)
+        sure = np.flatnonzero(final.scores > self.thresholds.output)
+        final, points = final.pick(sure), points[sure]
+        kept = suppress_boxes(
+            final.boxes, final.scores, 0.7, relative_to="smaller", groups=final.owners
+        )
+        for index in kept:
+            face = Face(final.boxes[index], float(final.scores[index]), points[index])
+            faces[final.owners[index]].append(face)
+        for of_photo in faces:
+            of_photo.sort(key=lambda face: -np.prod(face.size_wh_px))
+        return faces
+
+
+def _cut(
+    photos: list[Pyramid], squares: Floats, owners: NDArray[np.intp], size_px: int
+) -> NDArray[np.uint8]:
+    crops = np.empty((len(squares), size_px, size_px, 3), np.uint8)
+    for owner in np.unique(owners):
+        mine = np.flatnonzero(owners == owner)
+        crops[mine] = photos[owner].cut_squares(squares[mine], size_px=size_px, border=_BORDER)
+    return crops
+
+
+def _run_in_parts(session: Session, crops: NDArray[np.uint8], outputs: list[str]) -> list[Floats]:
+    parts = [
+        session.run(crops[start : start + _CROPS_PER_RUN], outputs)
+        for start in range(0, len(crops), _CROPS_PER_RUN)
+    ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)] or [crops] * len(outputs)

@@ -1,0 +1,250 @@
+"""Where models are found: the shipped ones, the user's own folder, or a file that is named.
+
+It does not run models and never goes to the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from arcwise.errors import ModelError, UnknownModelError
+from arcwise.files import read_bytes, sha256_of_file, write_atomically
+from arcwise.settings import Settings
+from arcwise.zoo.card import (
+    Grade,
+    InputContract,
+    License,
+    ModelCard,
+    PublishedThreshold,
+    card_path_of,
+    check_file,
+    load_card,
+    save_card,
+)
+from arcwise.zoo.graph import check_size, inspect_graph
+
+Origin = Literal["shipped", "own", "file"]
+SHIPPED_DIR = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is there.
+
+    Attributes:
+        card: what is known of it.
+        path: of the model file.
+        origin: shipped with arcwise, in the user's own folder, or a file named by path.
+    """
+
+    card: ModelCard
+    path: Path
+    origin: Origin
+
+    def verify(self) -> None:
+        """Compare the file with its card.
+
+        Raises:
+            ChecksumError: it is another file.
+        """
+        check_file(self.card, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """The model that is used when none is named, and why this one."""
+
+    model: Model
+    why: str
+
+
+def list_models(settings: Settings) -> list[Model]:
+    """All models that are there, shipped ones first, each kind by name.
+
+    Raises:
+        ModelError: a card in one of the folders cannot be read.
+    """
+    folders: tuple[tuple[Path, Origin], ...] = (
+        (SHIPPED_DIR, "shipped"),
+        (settings.models_dir, "own"),
+    )
+    found = []
+    for folder, origin in folders:
+        for card_file in sorted(folder.glob("*.json")):
+            card = load_card(card_file)
+            path = card_file.parent / card.file
+            if path.is_file():
+                found.append(Model(card, path, origin))
+    return found
+
+
+def find_model(name_or_path: str | Path, settings: Settings) -> Model:
+    """The model of a name, or the model file at a path with its card beside it.
+
+    Raises:
+        UnknownModelError: there is none.
+        ModelError: its card cannot be read.
+    """
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if path.suffix in (".onnx", ".json") or path.is_file():
+        card = load_card(path)
+        model_path = path.parent / card.file
+        if not model_path.is_file():
+            raise UnknownModelError(f"the card {path} names {card.file}, which is not beside it")
+        return Model(card, model_path, "file")
+    models = list_models(settings)
+    for model in models:
+        if model.card.name == text:
+            return model
+    names = [model.card.name for model in models]
+    close = get_close_matches(text, names, n=1)
+    if close:
+        hint = f"did you mean {close[0]}?"
+    elif names:
+        hint = f"there are: {', '.join(names)}; or give the path of an .onnx file"
+    else:
+        hint = "add your own with `arcwise models add FILE.onnx`, or give the path of an .onnx file"
+    raise UnknownModelError(f"no model is called {text!r}", hint=hint)
+
+
+def default_model(settings: Settings) -> DefaultModel:
+    """The embedding model to use when none is named.
+
+    ARCWISE_MODEL decides; else the shipped one; else the user's own if there is exactly one.
+
+    Raises:
+        UnknownModelError: there is none, or several and none is preferred.
+    """
+    if settings.model:
+        return DefaultModel(find_model(settings.model, settings), "named by ARCWISE_MODEL")
+    models = [model for model in list_models(settings) if model.card.task == "embed"]
+    shipped = [model for model in models if model.origin == "shipped"]
+    if shipped:
+        return DefaultModel(shipped[0], "comes with arcwise")
+    if len(models) == 1:
+        return DefaultModel(models[0], "the only one in your models folder")
+    if models:
+        names = ", ".join(model.card.name for model in models)
+        raise UnknownModelError(
+            f"several embedding models are there: {names}",
+            hint="choose one with --model NAME or ARCWISE_MODEL",
+        )
+    raise UnknownModelError(
+        "no embedding model is installed; detection and alignment work without one",
+        hint="add your own ArcFace model: `arcwise models add FILE.onnx --input rgb,127.5,127.5 "
+        "--license WORDS`, or make one with `arcwise convert`",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What only its owner can say of a model.
+
+    Attributes:
+        license: what it may be used for.
+        contract: color order, mean and std; None when the graph normalizes by itself.
+        name: the name to ask for; None takes it from the file's name.
+        source: where the model comes from.
+        threshold: the publisher's, when there is one.
+        grade: how far to trust it.
+    """
+
+    license: License
+    contract: InputContract | None = None
+    name: str | None = None
+    source: str = ""
+    threshold: PublishedThreshold | None = None
+    grade: Grade = "unknown"
+
+
+def write_card(source: Path, claims: Claims) -> ModelCard:
+    """The card of an embedding model, from what its graph and its owner say; writes nothing.
+
+    Raises:
+        ModelError: no embedding model, or the input contract is needed and missing.
+        InputError: graph and owner contradict each other.
+    """
+    facts = inspect_graph(source)
+    contract = claims.contract
+    if contract is None:
+        if not facts.normalizes:
+            raise ModelError(
+                f"{source} does not normalize its input by itself, and nobody said how to",
+                hint="say it: --input rgb,127.5,127.5 (InsightFace), --input bgr,127.5,127.5 "
+                "(AdaFace), --input rgb,0,1 (raw pixels)",
+            )
+        contract = InputContract(size_px=facts.size_px or 112, mean=0.0, std=1.0)
+    if facts.dimension is None:
+        raise ModelError(
+            f"{source} does not say how long its embedding is",
+            hint="export it with a fixed output dimension",
+        )
+    size_px = check_size(facts, contract.size_px, source)
+    color = "gray" if facts.channels == 1 else contract.color
+    name = claims.name or re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).lstrip("._-")
+    plain = contract.model_dump() | {"layout": facts.layout, "size_px": size_px, "color": color}
+    try:
+        return ModelCard(
+            name=name,
+            file=f"{name}.onnx",
+            sha256=sha256_of_file(source),
+            input=InputContract(**plain),
+            dimension=facts.dimension,
+            grade=claims.grade,
+            license=claims.license,
+            source=claims.source or f"added from {source.name}",
+            threshold=claims.threshold,
+        )
+    except ValidationError as exc:
+        raise ModelError(
+            f"no model can be called {name!r}",
+            hint="use lowercase letters, digits, '-', '_' and '.'",
+        ) from exc
+
+
+def add_model(source: Path, settings: Settings, claims: Claims) -> Model:
+    """Copy the user's own embedding model into the models folder and write its card.
+
+    Args:
+        source: the .onnx file.
+        settings: say where the folder is.
+        claims: what only the owner can say.
+
+    Raises:
+        ModelError: see `write_card`; or another model has that name.
+        InputError: the folder cannot be written.
+    """
+    card = write_card(source, claims)
+    target = settings.models_dir / card.file
+    if card_path_of(target).is_file() and load_card(target).sha256 != card.sha256:
+        raise ModelError(
+            f"another model is called {card.name!r}",
+            hint="choose another name with --name, or remove it with `arcwise models remove`",
+        )
+    write_atomically(target, read_bytes(source))
+    save_card(card, target)
+    return Model(card, target, "own")
+
+
+def remove_model(name: str, settings: Settings) -> Model:
+    """Delete a model and its card from the user's own folder.
+
+    Raises:
+        UnknownModelError: there is none of that name.
+        ModelError: it is not one of the user's own.
+    """
+    model = find_model(name, settings)
+    if model.origin != "own":
+        raise ModelError(
+            f"{name} is not in your models folder", hint="only your own can be removed"
+        )
+    card_path_of(model.path).unlink(missing_ok=True)
+    model.path.unlink(missing_ok=True)
+    return model
