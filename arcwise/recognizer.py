@@ -19,7 +19,7 @@ from arcwise.choose import choose_face
 from arcwise.compare import Calibration, choose_threshold, cosine_similarity
 from arcwise.detect import build_detector
 from arcwise.embed import ONNXEmbedder
-from arcwise.errors import InputError
+from arcwise.errors import InputError, ManyFacesError, NoFaceError
 from arcwise.image import PhotoSource, describe_source, pixel_digest, read_image
 from arcwise.quality import IDENTIFY, judge, measure_qualities
 from arcwise.settings import Settings
@@ -173,8 +173,13 @@ class Recognizer:
 
     def detect_many(self, photos: Iterable[PhotoSource]) -> Iterator[Faces]:
         """Find the faces of many photos; see `analyze_many`, without embeddings and quality."""
+        for _, faces in self.detect_photos(photos):
+            yield faces
+
+    def detect_photos(self, photos: Iterable[PhotoSource]) -> Iterator[tuple[Photo, Faces]]:
+        """The same as `detect_many`, each with the photo itself: to draw on it or to align."""
         for batch in self.read(photos):
-            yield from self._detect_batch(batch)
+            yield from zip(batch, self._detect_batch(batch), strict=True)
 
     def _detect_batch(self, batch: Sequence[Photo]) -> list[Faces]:
         images = [photo.image for photo in batch if photo.image is not None]
@@ -211,7 +216,30 @@ class Recognizer:
 
     def analyze_batch(self, batch: Sequence[Photo]) -> list[Faces]:
         """Find, align, embed and judge the faces of photos that were read; see `analyze_many`."""
-        results = self._detect_batch(batch)
+        return self._complete_batch(batch, self._detect_batch(batch))
+
+    def choose_many(
+        self, photos: Iterable[PhotoSource], *, select: Select = "largest"
+    ) -> Iterator[Faces]:
+        """Embed the one face that is meant in each photo.
+
+        Args:
+            photos: paths, bytes, file objects, PIL images or arrays.
+            select: which face of several is meant.
+
+        Yields:
+            For each photo, in order, exactly one face; or the error: the photo cannot be read
+            (ImageError), shows no face (NoFaceError), or several with "only" (ManyFacesError).
+
+        Raises:
+            ModelError: a model cannot be used.
+        """
+        for batch in self.read(photos):
+            found = [_choose(result, select) for result in self._detect_batch(batch)]
+            yield from self._complete_batch(batch, found)
+
+    def _complete_batch(self, batch: Sequence[Photo], results: list[Faces]) -> list[Faces]:
+        """The same faces with embedding, norm and quality, embedded in one run."""
         size_px = self.embedder.crop_size_px
         crops, qualities = [], []
         for photo, result in zip(batch, results, strict=True):
@@ -220,7 +248,9 @@ class Recognizer:
             points = np.stack([face.points_px for face in result.faces])
             crops.append(align_faces(photo.image, points, size_px=size_px))
             standard = crops[-1] if size_px == 112 else align_faces(photo.image, points)
-            qualities += measure_qualities(result.faces, standard, result.size_wh_px)
+            qualities += measure_qualities(
+                result.faces, standard, image_size_wh_px=result.size_wh_px
+            )
         if not crops:
             return results
         embeddings = self.embedder.embed(np.concatenate(crops))
@@ -262,12 +292,11 @@ class Recognizer:
         Raises:
             ImageError: the photo cannot be read.
         """
-        batch = next(self.read([photo]))
-        result = _only_result(iter(self._detect_batch(batch)))
-        image = batch[0].image
-        assert image is not None
-        points = np.array([face.points_px for face in result.faces], np.float32)
-        return align_faces(image, points.reshape(-1, 5, 2), size_px=size_px)
+        ((read, result),) = self.detect_photos([photo])
+        faces = _only_result(iter([result])).faces
+        assert read.image is not None
+        points = np.array([face.points_px for face in faces], np.float32)
+        return align_faces(read.image, points.reshape(-1, 5, 2), size_px=size_px)
 
     def compare(self, a: PhotoSource, b: PhotoSource, *, select: Select = "largest") -> Comparison:
         """Whether two photos show the same person.
@@ -283,12 +312,11 @@ class Recognizer:
             ManyFacesError: `select` is "only" and a photo shows several.
         """
         chosen = []
-        for result in self.analyze_many([a, b]):
-            checked = _only_result(iter([result]))
-            try:
-                chosen.append(choose_face(checked.faces, checked.size_wh_px, select))
-            except InputError as exc:
-                raise type(exc)(f"{result.source}: {exc}", hint=exc.hint) from exc
+        for result in self.choose_many([a, b], select=select):
+            if result.error is not None:
+                message = f"{result.source}: {result.error}"
+                raise type(result.error)(message, hint=result.error.hint)
+            chosen.append(result.faces[0])
         first, second = (face.embedding for face in chosen)
         assert first is not None
         assert second is not None
@@ -309,6 +337,16 @@ class Recognizer:
 
 def _complete(face: Face, vector: Floats, norm: float, quality: Quality) -> Face:
     return replace(face, embedding=vector, norm=float(norm), quality=judge(quality, IDENTIFY))
+
+
+def _choose(result: Faces, select: Select) -> Faces:
+    """The photo with the one face that is meant, or with the error why there is none."""
+    if result.error is not None:
+        return result
+    try:
+        return replace(result, faces=(choose_face(result.faces, result.size_wh_px, select),))
+    except (NoFaceError, ManyFacesError) as exc:
+        return replace(result, faces=(), error=exc)
 
 
 def _only_result(results: Iterator[Faces]) -> Faces:

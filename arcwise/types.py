@@ -350,6 +350,15 @@ class Faces:
     faces: tuple[Face, ...] = ()
     error: InputError | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; embeddings are left out (they are biometric data)."""
+        return {
+            "photo": self.source,
+            "size_wh_px": list(self.size_wh_px),
+            "faces": [face.to_dict() for face in self.faces],
+            "error": str(self.error) if self.error is not None else None,
+        }
+
     def __iter__(self) -> Iterator[Face]:
         return iter(self.faces)
 

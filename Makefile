@@ -1,0 +1,47 @@
+# Everything starts from nothing but Python: the virtual environment is made when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format lint types layers quick bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,demo,dev]'
+	touch $(READY)
+
+demo: $(READY)  ## what arcwise does, offline, on two public-domain portraits
+	$(BIN)/python examples/demo.py
+
+test: $(READY)  ## everything that can run on this machine
+	$(BIN)/python -m pytest -m ""
+
+quick: $(READY)  ## the tests that need neither real data nor patience
+	$(BIN)/python -m pytest
+
+check: lint types layers test  ## what a change must pass
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## the numbers of the README; needs ARCWISE_TEST_DATA for most of them
+	$(BIN)/python benchmarks/detect.py
+	$(BIN)/python benchmarks/recognize.py
+	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/verification.py
+
+clean:
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,67 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from arcwise import __version__
+from arcwise.cli.align import align
+from arcwise.cli.compare import compare
+from arcwise.cli.convert import convert
+from arcwise.cli.detect import detect
+from arcwise.cli.doctor import doctor
+from arcwise.cli.embed import embed
+from arcwise.cli.enroll import enroll
+from arcwise.cli.evaluate import evaluate_app
+from arcwise.cli.identify import identify
+from arcwise.cli.models import models_app
+from arcwise.cli.people import forget, merge, people, rename
+
+app = typer.Typer(
+    name="arcwise",
+    help="Face recognition with ArcFace: from photos to names, from data to models.",
+    epilog="Exit codes: 0 yes/done, 1 no (nothing found, not the same person), 2 wrong usage, "
+    "3 input, 4 model, 5 gallery, 6 data or conversion, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_PHOTOS, _PEOPLE, _MODELS = "Photos", "People", "Models and measurement"
+
+for command, panel in (
+    (detect, _PHOTOS),
+    (align, _PHOTOS),
+    (embed, _PHOTOS),
+    (compare, _PHOTOS),
+    (enroll, _PEOPLE),
+    (identify, _PEOPLE),
+    (people, _PEOPLE),
+    (rename, _PEOPLE),
+    (merge, _PEOPLE),
+    (forget, _PEOPLE),
+    (convert, _MODELS),
+    (doctor, _MODELS),
+):
+    app.command(rich_help_panel=panel)(command)
+app.add_typer(models_app, name="models", rich_help_panel=_MODELS)
+app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_MODELS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"arcwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Face recognition with ArcFace: from photos to names, from data to models."""

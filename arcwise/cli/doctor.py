@@ -1,0 +1,161 @@
+"""`arcwise doctor`: what runs here, which models there are, where files live, how to erase them."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from arcwise import __version__
+from arcwise.cli.options import JsonOption, ProviderOption, StrictOption, build_settings
+from arcwise.cli.show import print_json
+from arcwise.errors import ArcwiseError
+
+if TYPE_CHECKING:
+    from arcwise.settings import Settings
+
+_LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "onnx", "sqlalchemy", "mtcnn")
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report: what was looked at, what was found, and whether it is fine."""
+
+    what: str
+    found: str
+    is_fine: bool = True
+    hint: str = ""
+
+
+def doctor(
+    provider: ProviderOption = None, strict: StrictOption = False, as_json: JsonOption = False
+) -> None:
+    """Check the installation: hardware, runtime, models, folders; try one face."""
+    settings = build_settings(provider=provider, strict=strict)
+    findings = [
+        *_look_at_software(),
+        *_look_at_runtime(settings),
+        *_look_at_models(settings),
+        *_look_at_files(settings),
+        *_try_one_face(settings),
+    ]
+    is_fine = all(finding.is_fine for finding in findings)
+    if as_json:
+        print_json({"is_fine": is_fine, "findings": [_to_plain(f) for f in findings]})
+    else:
+        width = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            mark = " " if finding.is_fine else "!"
+            typer.echo(f"{mark} {finding.what:<{width}}  {finding.found}")
+            if finding.hint:
+                typer.echo(f"  {'':<{width}}  try: {finding.hint}")
+    if not is_fine:
+        raise typer.Exit(4)
+
+
+def _to_plain(finding: Finding) -> dict[str, Any]:
+    return {
+        "what": finding.what,
+        "found": finding.found,
+        "is_fine": finding.is_fine,
+        "hint": finding.hint,
+    }
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _look_at_software() -> list[Finding]:
+    versions = ((name, _version_of(name)) for name in _LIBRARIES)
+    listed = ", ".join(f"{name} {version}" for name, version in versions if version)
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return [Finding("arcwise", f"{__version__}, {system}"), Finding("libraries", listed)]
+
+
+def _look_at_runtime(settings: Settings) -> list[Finding]:
+    from arcwise.session import available_providers, choose_provider
+
+    installed = [name for name in _RUNTIMES if _version_of(name)]
+    findings = []
+    if len(installed) > 1:
+        findings.append(
+            Finding(
+                "runtime clash",
+                f"{' and '.join(installed)} overwrite each other's files",
+                False,
+                f"pip uninstall -y {' '.join(installed)}, then pip install one of them",
+            )
+        )
+    try:
+        there = available_providers()
+        choice = choose_provider(settings.provider, strict=settings.strict)
+    except ArcwiseError as exc:
+        return [*findings, Finding("runtime", str(exc), False, exc.hint)]
+    versions = ", ".join(f"{name} {_version_of(name)}" for name in installed)
+    findings.append(Finding("runtime", f"{versions}; can run on {', '.join(there)}"))
+    findings.append(Finding("provider", f"{choice.provider} ({choice.why})"))
+    return findings
+
+
+def _look_at_models(settings: Settings) -> list[Finding]:
+    from arcwise.zoo.registry import default_model, list_models
+
+    findings = []
+    try:
+        for model in list_models(settings):
+            card = model.card
+            allowed = {True: "yes", False: "no", None: "unknown"}[card.license.commercial_use]
+            text = f"{card.grade}, {card.license.name} (commercial use: {allowed})"
+            findings.append(Finding(f"model {card.name}", f"{model.origin}, {text}"))
+            model.verify()
+        chosen = default_model(settings)
+        findings.append(Finding("default model", f"{chosen.model.card.name} ({chosen.why})"))
+    except ArcwiseError as exc:
+        findings.append(Finding("default model", str(exc), True, exc.hint))
+    return findings
+
+
+def _look_at_files(settings: Settings) -> list[Finding]:
+    gallery = settings.gallery
+    size = f"{gallery.stat().st_size / 1e6:.1f} MB" if gallery.is_file() else "not made yet"
+    return [
+        Finding("models folder", str(settings.models_dir)),
+        Finding("gallery", f"{gallery} ({size})"),
+        Finding("to erase a person", "arcwise forget NAME"),
+        Finding("to erase everything", f"delete {settings.home}" + _outside(settings)),
+    ]
+
+
+def _outside(settings: Settings) -> str:
+    if settings.gallery.is_relative_to(settings.home):
+        return ""
+    return f" and {settings.gallery}"
+
+
+def _try_one_face(settings: Settings) -> list[Finding]:
+    import time
+
+    from arcwise.recognizer import Recognizer
+    from arcwise.testing import draw_photo
+
+    drawn = draw_photo([7])
+    try:
+        recognizer = Recognizer(settings=settings)
+        recognizer.detect(drawn.image)  # the first run prepares the networks
+        start = time.perf_counter()
+        faces = recognizer.detect(drawn.image)
+        spent_ms = (time.perf_counter() - start) * 1000
+        really = getattr(recognizer.detector, "provider", "unknown")
+    except ArcwiseError as exc:
+        return [Finding("detection", str(exc), False, exc.hint)]
+    height, width = drawn.image.shape[:2]
+    text = f"{len(faces)} of 1 drawn face found in {width}x{height} px, {spent_ms:.0f} ms, {really}"
+    return [Finding("detection", text, len(faces) == 1)]

@@ -1,0 +1,68 @@
+"""`arcwise people`, `rename`, `merge`, `forget`: who is in a gallery. No model is needed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arcwise.cli.options import GalleryOption, JsonOption, build_settings
+from arcwise.cli.show import print_json, print_note, print_table
+
+if TYPE_CHECKING:
+    from arcwise.store import SQLStore
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def _open_store(path: Path | None) -> SQLStore:
+    from arcwise.store import SQLStore
+
+    return SQLStore.open(path or build_settings().gallery, create=False)
+
+
+def people(gallery: GalleryOption = None, as_json: JsonOption = False) -> None:
+    """List the people of a gallery."""
+    with closing(_open_store(gallery)) as store:
+        listed, stamp = store.people(), store.stamp()
+    if as_json:
+        print_json([asdict(person) for person in listed])
+        return
+    rows = [[person.name, str(person.n_templates), person.created_at] for person in listed]
+    print_table(["person", "faces", "since (UTC)"], rows)
+    filled_by = f", filled by {stamp.model_name}" if stamp else ""
+    print_note(f"{len(listed)} people{filled_by}")
+
+
+def rename(old: NameArgument, new: NameArgument, gallery: GalleryOption = None) -> None:
+    """Give a person another name."""
+    from arcwise.gallery import clean_name
+
+    with closing(_open_store(gallery)) as store:
+        person = store.rename(clean_name(old), clean_name(new))
+    print_note(f"{old} is now {person.name}")
+
+
+def merge(into: NameArgument, other: NameArgument, gallery: GalleryOption = None) -> None:
+    """Make two people one: INTO gets the faces of OTHER."""
+    from arcwise.gallery import clean_name
+
+    with closing(_open_store(gallery)) as store:
+        person = store.merge(clean_name(into), clean_name(other))
+    print_note(f"{person.name} now has {person.n_templates} faces; {other} is gone")
+
+
+def forget(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    gallery: GalleryOption = None,
+) -> None:
+    """Delete people for good: names, faces, everything the gallery knows of them."""
+    from arcwise.gallery import clean_name
+
+    with closing(_open_store(gallery)) as store:
+        for name in names:
+            person = store.forget(clean_name(name))
+            print_note(f"forgot {person.name}: {person.n_templates} faces erased")
