@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,7 +32,13 @@ def evaluate() -> None:
     """Measure a model by the standard protocols."""
 
 
-ProtocolName = Literal["exact", "insightface"]
+class ProtocolName(StrEnum):  # typer has no lists of literals
+    """How pairs become an accuracy."""
+
+    exact = "exact"
+    insightface = "insightface"
+
+
 FailedName = Literal["count_as_wrong", "leave_out"]
 
 
@@ -89,7 +96,7 @@ def verification(
         evaluate_pairs(
             listed, vectors, protocol=wanted_protocol, failed=reasons, failed_policy=failed
         )
-        for wanted_protocol in (protocol or ["exact"])
+        for wanted_protocol in (protocol or [ProtocolName.exact])
     ]
     plain = {"model": recognizer.embedder.name, "model_digest": recognizer.embedder.digest}
     documents = [plain | report.to_dict() for report in reports]

@@ -1,0 +1,223 @@
+"""A report counts what was there, names what failed, and refuses what it cannot measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arcwise.compare import cosine_similarity
+from arcwise.errors import DatasetError, InputError
+from arcwise.evaluate.protocol import PROTOCOLS
+from arcwise.evaluate.verification import FailedPhoto, evaluate_pairs, evaluate_scores
+from arcwise.types import Pair
+
+SAME = np.array([True, True, False, False] * 2)
+FOLDS = np.repeat([0, 1], 4)
+SCORES = np.array([0.9, 0.8, 0.1, 0.2, 0.85, 0.8, 0.3, 0.0])
+
+
+def make_people(n_people: int, n_photos: int, dimension: int = 16) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    centers = rng.normal(size=(n_people, dimension))
+    return {
+        f"p{i}/{j}.jpg": (centers[i] + 0.1 * rng.normal(size=dimension)).astype(np.float32)
+        for i in range(n_people)
+        for j in range(n_photos)
+    }
+
+
+def make_pairs(n_people: int, n_folds: int) -> list[Pair]:
+    pairs = []
+    for i in range(n_people):
+        fold = i * n_folds // n_people
+        pairs.append(Pair(f"p{i}/0.jpg", f"p{i}/1.jpg", True, fold))
+        pairs.append(Pair(f"p{i}/0.jpg", f"p{(i + 1) % n_people}/1.jpg", False, fold))
+    return pairs
+
+
+def test_the_numbers_of_a_separable_list_are_those_of_a_perfect_model():
+    report = evaluate_scores(SCORES, SAME, FOLDS)
+    assert (report.n_pairs, report.n_same, report.n_different) == (8, 4, 4)
+    assert (report.accuracy.mean, report.auc, report.best.rate) == (1.0, 1.0, 1.0)
+    assert report.eer.rate == pytest.approx(0.0, abs=1e-12)
+    assert report.similarity == pytest.approx((0.5 + 0.55) / 2)
+    assert (report.genuine.mean, report.impostor.max) == pytest.approx((0.8375, 0.3))
+    variances = np.var(SCORES[SAME]), np.var(SCORES[~SAME])
+    assert report.d_prime == pytest.approx((0.8375 - 0.15) / np.sqrt(np.mean(variances)))
+
+
+def test_tar_is_not_given_where_impostors_are_too_few():
+    first, second = evaluate_scores(SCORES, SAME, FOLDS).tars[:2]
+    assert first.tar is None
+    assert first.text == "n/a: needs 1/FAR = 10 impostors, has 4"
+    assert second.text == "n/a: needs 1/FAR = 100 impostors, has 4"
+
+
+def test_scores_without_any_spread_have_no_d_prime():
+    report = evaluate_scores(np.where(SAME, 0.5, 0.25), SAME, FOLDS)
+    assert report.d_prime is None
+    assert "n/a: neither class varies" in report.to_markdown()
+
+
+def test_pairs_are_scored_by_the_cosine_of_their_vectors():
+    people, pairs = make_people(20, 2), make_pairs(20, 4)
+    report = evaluate_pairs(pairs, people)
+    scores = [cosine_similarity(people[p.a], people[p.b])[0, 0] for p in pairs if p.is_same]
+    assert report.genuine.mean == pytest.approx(np.mean(scores), abs=1e-6)
+    assert report.accuracy.mean == 1.0
+    stretched = {name: 7 * vector for name, vector in people.items()}
+    assert evaluate_pairs(pairs, stretched).auc == report.auc
+
+
+def test_failed_reads_are_counted_and_named_with_their_reasons():
+    people, pairs = make_people(20, 2), make_pairs(20, 4)
+    del people["p0/0.jpg"], people["p5/1.jpg"]
+    people["p9/0.jpg"] = np.zeros(16, dtype=np.float32)
+    report = evaluate_pairs(pairs, people, failed={"p0/0.jpg": "no face", "other.jpg": "unused"})
+    assert report.failed_photos == (
+        FailedPhoto("p0/0.jpg", "no face"),
+        FailedPhoto("p5/1.jpg", "no embedding was given"),
+        FailedPhoto("p9/0.jpg", "its embedding has length 0"),
+    )
+    assert (report.n_pairs, report.n_same, len(report.failed_pairs)) == (40, 20, 6)
+    assert "- p0/0.jpg: no face" in report.to_markdown()
+    assert "| failed reads | 6 pairs, 3 photos |" in report.to_markdown()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_count_as_wrong_lowers_what_the_missing_pairs_could_have_raised(protocol: str):
+    lost = [Pair("a", "b", True, 0), Pair("a", "c", False, 1)]
+    report = evaluate_scores(SCORES, SAME, FOLDS, protocol=protocol, failed_pairs=lost)
+    assert report.accuracy.accuracies == (4 / 5, 4 / 5)
+    assert report.best.rate == 8 / 10
+    assert report.auc == 4 / 5  # the lost genuine pair lies below every impostor pair
+    assert report.eer.rate > 0
+    assert (report.n_pairs, report.n_same, report.n_different) == (10, 5, 5)
+    assert report.genuine.n == 4
+    if report.val is not None:
+        assert report.val.val == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_count_as_wrong_refuses_lost_genuine_pairs_in_tar_and_keeps_lost_impostors_out_of_far():
+    same = np.tile([True] + [False] * 10, 2)
+    scores, folds = np.where(same, 0.9, 0.1), np.repeat([0, 1], 11)
+    lost = [Pair("a", "b", True, 0), *[Pair("a", "c", False, 1)] * 90]
+    report = evaluate_scores(scores, same, folds, failed_pairs=lost)
+    assert report.tars[0].tar == 2 / 3
+    assert report.tars[1].text == "n/a: needs 1/FAR = 100 impostors, has 20"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_leave_out_measures_as_if_the_pairs_were_not_in_the_list(protocol: str):
+    lost = [Pair("a", "b", True, 0), Pair("a", "c", False, 1)]
+    report = evaluate_scores(
+        SCORES, SAME, FOLDS, protocol=protocol, failed_pairs=lost, failed_policy="leave_out"
+    )
+    whole = evaluate_scores(SCORES, SAME, FOLDS, protocol=protocol)
+    assert (report.accuracy, report.val, report.auc) == (whole.accuracy, whole.val, whole.auc)
+    assert (report.eer, report.best) == (whole.eer, whole.best)
+    assert (report.n_pairs, len(report.failed_pairs)) == (10, 2)
+
+
+def test_a_fold_that_failed_wholly_is_wrong_or_absent():
+    lost = [Pair("a", "b", True, 5), Pair("a", "c", False, 5)]
+    wrong = evaluate_scores(SCORES, SAME, FOLDS, failed_pairs=lost)
+    assert wrong.accuracy.accuracies == (1.0, 1.0, 0.0)
+    absent = evaluate_scores(SCORES, SAME, FOLDS, failed_pairs=lost, failed_policy="leave_out")
+    assert absent.accuracy.accuracies == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_report_survives_json(protocol: str):
+    lost = [Pair("a", "b", True, 0)]
+    report = evaluate_scores(SCORES, SAME, FOLDS, protocol=protocol, failed_pairs=lost)
+    plain = report.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["failed_pairs"] == [{"a": "a", "b": "b", "is_same": True, "fold": 0}]
+    assert plain["similarity"] == report.similarity
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_report_defines_each_number_and_so_does_the_page(protocol: str):
+    report = evaluate_scores(SCORES, SAME, FOLDS, protocol=protocol)
+    page = Path(__file__).parents[2].joinpath("docs", "evaluate.md").read_text(encoding="utf-8")
+    table = report.to_markdown().splitlines()
+    assert all(line.count(" | ") == 2 for line in table)
+    for row in report.rows():
+        assert row.value
+        assert row.definition
+        assert f"| {row.name.split('@')[0]}" in page
+    assert f"`{protocol}`" in page
+    assert "highest over all pairs, optimistic" in report.to_markdown()
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1.00001, -1.5])
+def test_a_score_that_is_no_cosine_is_refused_with_its_place(wrong: float):
+    scores = SCORES.copy()
+    scores[3] = wrong
+    with pytest.raises(InputError, match=rf"similarity 3 is {wrong}"):
+        evaluate_scores(scores, SAME, FOLDS)
+
+
+def test_the_rounding_of_float32_is_not_refused():
+    scores = SCORES.astype(np.float32)
+    scores[0] = np.nextafter(np.float32(1), np.float32(2))
+    assert evaluate_scores(scores, SAME, FOLDS, protocol="insightface").accuracy.mean == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "same", "folds", "message"),
+    [
+        (SCORES[:7], SAME, FOLDS, r"got shapes \(7,\), \(8,\) and \(8,\)"),
+        (SCORES[:, None], SAME[:, None], FOLDS[:, None], "three lists of one length"),
+        (SCORES, SAME * 2, FOLDS, "is_same must hold only"),
+        (SCORES, SAME, FOLDS + 0.5, "folds must be whole numbers, got float64"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(scores, same, folds, message: str):
+    with pytest.raises(InputError, match=message):
+        evaluate_scores(scores, same, folds)
+
+
+@pytest.mark.parametrize(
+    ("same", "folds", "message"),
+    [
+        (SAME | True, FOLDS, "8 scored pairs, all of one person"),
+        (SAME & False, FOLDS, "8 scored pairs, all of two people"),
+        (SAME, np.zeros(8, dtype=int), "one fold only"),
+        (SAME, np.where(SAME, 0, 1), "fold 0 holds only pairs of one person"),
+    ],
+)
+def test_a_list_that_cannot_be_measured_is_refused(same, folds, message: str):
+    with pytest.raises(DatasetError, match=message):
+        evaluate_scores(SCORES, same, folds)
+
+
+def test_a_list_whose_photos_all_failed_is_refused():
+    with pytest.raises(DatasetError, match=r"0 scored pairs, .* and 40 failed reads"):
+        evaluate_pairs(make_pairs(20, 4), {})
+
+
+def test_unknown_protocols_and_policies_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="'concat'") as caught:
+        evaluate_scores(SCORES, SAME, FOLDS, protocol="concat")
+    assert caught.value.hint == "use one of exact, insightface"
+    with pytest.raises(InputError, match="'ignore'"):
+        evaluate_scores(SCORES, SAME, FOLDS, failed_policy="ignore")
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (np.ones(8), r"embedding of p3/0.jpg must be \(16,\), got \(8,\)"),
+        (np.ones((1, 16)), r"must be \(16,\), got \(1, 16\)"),
+        (np.full(16, np.nan), "embedding of p3/0.jpg holds values that are not finite"),
+    ],
+)
+def test_a_vector_that_does_not_fit_is_refused_by_the_name_of_its_photo(vector, message: str):
+    people = make_people(20, 2) | {"p3/0.jpg": vector}
+    with pytest.raises(InputError, match=message):
+        evaluate_pairs(make_pairs(20, 4), people)
