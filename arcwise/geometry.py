@@ -92,11 +92,11 @@ def _suppress_sorted(boxes: Floats, limit: float, relative_to: Overlap) -> NDArr
         columns = np.arange(start, min(start + _SUPPRESSION_BLOCK, len(boxes)))
         rows = np.concatenate([kept, columns])
         clash = overlap_boxes(boxes[rows], boxes[columns], relative_to=relative_to) > limit
-        alive = ~clash[: len(kept)].any(axis=0)
+        alive = np.logical_not(clash[: len(kept)].any(axis=0))
         inside = clash[len(kept) :]
         for row in np.flatnonzero(inside.sum(axis=1) > 1):  # a box always clashes with itself
             if alive[row]:
-                alive[row + 1 :] &= ~inside[row, row + 1 :]
+                alive[row + 1 :][inside[row, row + 1 :]] = False
         kept = np.concatenate([kept, columns[alive]])
     return kept
 

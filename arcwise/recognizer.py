@@ -314,8 +314,10 @@ class Recognizer:
         chosen = []
         for result in self.choose_many([a, b], select=select):
             if result.error is not None:
-                message = f"{result.source}: {result.error}"
-                raise type(result.error)(message, hint=result.error.hint)
+                if isinstance(result.error, NoFaceError | ManyFacesError):
+                    text = f"{result.source}: {result.error}"
+                    raise type(result.error)(text, hint=result.error.hint)
+                raise result.error
             chosen.append(result.faces[0])
         first, second = (face.embedding for face in chosen)
         assert first is not None

@@ -13,6 +13,7 @@ from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
     from arcwise.zoo.card import InputContract
+    from arcwise.zoo.registry import Model
 
 models_app = typer.Typer(help="List models, add or remove your own.", no_args_is_help=True)
 
@@ -84,7 +85,10 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE.onnx")]) -> None
 @models_app.command()
 def add(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx")],
-    license_name: LicenseOption,
+    license_name: Annotated[
+        str | None,
+        typer.Option("--license", help="SPDX identifier or the publisher's words."),
+    ] = None,
     input_text: InputOption = None,
     name: Annotated[str | None, typer.Option("--name", help="The name to ask for.")] = None,
     commercial: CommercialOption = None,
@@ -93,10 +97,21 @@ def add(
         float | None, typer.Option("--threshold", help="The publisher's threshold, cosine.")
     ] = None,
 ) -> None:
-    """Add your own ArcFace model: its graph and you say what is needed, a card is written."""
-    from arcwise.zoo.card import License, PublishedThreshold
+    """Add your own ArcFace model. Its graph and you say what it is, and a card is written.
+
+    A model that has a card beside it (made by `arcwise convert`) needs no further words.
+    """
+    from arcwise.zoo.card import License, PublishedThreshold, card_path_of
     from arcwise.zoo.registry import Claims, add_model
 
+    if license_name is None and card_path_of(file).is_file():
+        _report_added(add_model(file, build_settings()))
+        return
+    if license_name is None:
+        raise SettingsError(
+            f"{file} has no card, and no license was named",
+            hint="say --license WORDS: an SPDX identifier or the publisher's words",
+        )
     claims = Claims(
         license=License(name=license_name, commercial_use=commercial),
         contract=parse_input(input_text),
@@ -108,7 +123,10 @@ def add(
             else PublishedThreshold(similarity=threshold, source=source or "given by its owner")
         ),
     )
-    model = add_model(file, build_settings(), claims)
+    _report_added(add_model(file, build_settings(), claims))
+
+
+def _report_added(model: Model) -> None:
     eats = model.card.input
     print_note(
         f"added {model.card.name}: {eats.size_px} px {eats.color}, (x - {eats.mean:g}) / "

@@ -24,6 +24,7 @@ from rich.text import Text
 from arcwise.errors import InputError
 
 Item = TypeVar("Item")
+_PIPE_WIDTH = 10_000
 
 
 class _RateColumn(ProgressColumn):
@@ -38,13 +39,16 @@ def print_json(plain: Any) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str = "") -> None:
-    """A table on stdout; numbers of a column named with a unit or a measure stand right."""
+    """A table on stdout."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(soft_wrap=not Console().is_terminal, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe or a file has no width: one line for each row
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    console.print(table, crop=False)
 
 
 def print_note(text: str) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from arcwise.errors import InputError, ModelError
 from arcwise.files import translate_os_errors
 
+_MOST_OUTPUTS = 2  # CurricularFace and AdaFace exports give a map or the norm beside the vector
 _FIRST_NODES = 8  # where a normalization inside the graph would be
 
 
@@ -64,6 +65,11 @@ def inspect_graph(path: Path | str) -> GraphFacts:
         raise ModelError(
             f"{path} has {len(inputs)} inputs ({names}), an embedding model has one",
             hint="is it a detector or another kind of model?",
+        )
+    if len(model.graph.output) > _MOST_OUTPUTS:
+        raise ModelError(
+            f"{path} has {len(model.graph.output)} outputs, an embedding model has one",
+            hint="it looks like a detector",
         )
     layout, channels, size_px = _read_input(path, _shape_of(inputs[0]))
     output = _shape_of(model.graph.output[0])

@@ -209,19 +209,26 @@ def write_card(source: Path, claims: Claims) -> ModelCard:
         ) from exc
 
 
-def add_model(source: Path, settings: Settings, claims: Claims) -> Model:
-    """Copy the user's own embedding model into the models folder and write its card.
+def add_model(source: Path, settings: Settings, claims: Claims | None = None) -> Model:
+    """Copy the user's own embedding model into the models folder, with its card.
 
     Args:
         source: the .onnx file.
         settings: say where the folder is.
-        claims: what only the owner can say.
+        claims: what only the owner can say; None when a card already lies beside the file.
 
     Raises:
         ModelError: see `write_card`; or another model has that name.
+        ChecksumError: the card beside the file belongs to another file.
+        UnknownModelError: no claims, and no card beside the file.
         InputError: the folder cannot be written.
     """
-    card = write_card(source, claims)
+    if claims is None:
+        card = load_card(source)
+        check_file(card, source)
+        card = card.model_copy(update={"file": f"{card.name}.onnx"})
+    else:
+        card = write_card(source, claims)
     target = settings.models_dir / card.file
     if card_path_of(target).is_file() and load_card(target).sha256 != card.sha256:
         raise ModelError(

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from arcwise.errors import GalleryError, GalleryLockedError
+from arcwise.store import SQLStore, Stamp
+from arcwise.store.database import Database
+
+STAMP = Stamp("a" * 64, "small", 8, "boxes", "b" * 64)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "people.db"
+
+
+@contextmanager
+def sqlite(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def test_what_is_promised_is_switched_on(path: Path) -> None:
+    SQLStore.open(path)
+    with Database(path, timeout_s=0.5).writing() as connection:
+        values = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("secure_delete", "foreign_keys", "synchronous", "journal_mode")
+        }
+    full = 2
+    assert values == {
+        "secure_delete": 1,
+        "foreign_keys": 1,
+        "synchronous": full,
+        "journal_mode": "delete",
+    }
+
+
+def test_one_file_is_left_after_a_write(path: Path) -> None:
+    SQLStore.open(path).claim(STAMP)
+    assert [file.name for file in path.parent.iterdir() if file.is_file()] == ["people.db"]
+
+
+@pytest.mark.parametrize("content", [b"hello", b"not a database " * 1000, b"SQLite format 3\0"])
+def test_a_file_that_is_not_sqlite_is_refused_and_not_touched(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(GalleryError, match="not a gallery"):
+        SQLStore.open(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("table", ["notes", "alembic_version"])
+def test_an_sqlite_file_of_another_program_is_refused_and_not_touched(
+    path: Path, table: str
+) -> None:
+    with sqlite(path) as other:
+        other.execute(f"CREATE TABLE {table} (version_num TEXT)")
+    content = path.read_bytes()
+    with pytest.raises(GalleryError, match="another program"):
+        SQLStore.open(path)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=str(tmp_path)):
+        SQLStore.open(tmp_path)
+
+
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GalleryError, match="cannot make the gallery"):
+        SQLStore.open(tmp_path / "file" / "people.db")
+
+
+def test_a_gallery_of_a_newer_arcwise_is_refused_with_the_way_out(path: Path) -> None:
+    SQLStore.open(path)
+    with sqlite(path) as later:
+        later.execute("UPDATE alembic_version SET version_num = '0099'")
+    content = path.read_bytes()
+    with pytest.raises(GalleryError, match=r"newer arcwise .*0099") as caught:
+        SQLStore.open(path)
+    assert "upgrade" in caught.value.hint
+    assert path.read_bytes() == content
+
+
+def test_a_missing_gallery_is_an_error_when_none_shall_be_made(path: Path) -> None:
+    with pytest.raises(GalleryError, match="no gallery at"):
+        SQLStore.open(path, create=False)
+    assert not path.exists()
+
+
+def test_an_empty_file_is_no_gallery_when_none_shall_be_made(path: Path) -> None:
+    path.touch()
+    with pytest.raises(GalleryError, match="is empty"):
+        SQLStore.open(path, create=False)
+    assert path.stat().st_size == 0
+
+
+def test_a_gallery_that_vanished_is_an_error_and_not_made_anew(path: Path) -> None:
+    store = SQLStore.open(path)
+    path.unlink()
+    with pytest.raises(GalleryError, match="cannot be opened"):
+        store.people()
+    assert not path.exists()
+
+
+def test_a_damaged_gallery_is_told_as_such(path: Path) -> None:
+    store = SQLStore.open(path)
+    store.claim(STAMP)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    with pytest.raises(GalleryError, match="damaged"):
+        store.people()
+
+
+def test_a_locked_gallery_is_an_error_within_the_timeout(path: Path) -> None:
+    store = SQLStore.open(path, timeout_s=0.3)
+    with sqlite(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for operation in (store.people, lambda: store.claim(STAMP)):
+            start = time.monotonic()
+            with pytest.raises(GalleryLockedError, match="another process"):
+                operation()
+            assert 0.2 < time.monotonic() - start < 5
+    store.claim(STAMP)
+
+
+def test_a_lock_that_is_released_in_time_is_waited_for(path: Path) -> None:
+    store = SQLStore.open(path, timeout_s=20)
+    taken = threading.Event()
+
+    def hold() -> None:
+        with sqlite(path) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            taken.set()
+            time.sleep(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(10)
+    store.claim(STAMP)
+    holder.join()
+    assert store.stamp() == STAMP
+
+
+def test_an_error_in_a_transaction_rolls_it_back(path: Path) -> None:
+    store = SQLStore.open(path)
+
+    def change_and_stop() -> None:
+        with Database(path, timeout_s=1).writing() as connection:
+            connection.exec_driver_sql("UPDATE meta SET revision = 77")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        change_and_stop()
+    assert store.revision() == 0
+
+
+def test_the_gallery_of_a_forked_process_is_its_own(path: Path) -> None:
+    store = SQLStore.open(path)
+    script = (
+        "import os, sys, arcwise.store as s\n"
+        "store = s.SQLStore.open(sys.argv[1])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    store.claim(s.Stamp('a' * 64, 'small', 8, 'boxes', 'b' * 64))\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert store.revision() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
+    assert store.stamp() == STAMP
+
+
+def test_reopening_a_gallery_does_not_load_alembic(path: Path) -> None:
+    SQLStore.open(path)
+    script = (
+        "import sys, arcwise.store as s\n"
+        "s.SQLStore.open(sys.argv[1]).people()\n"
+        "assert 'alembic' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
