@@ -63,14 +63,16 @@ def align_faces(image: Image, points: Floats, *, size_px: int = 112) -> Crops:
 
     Raises:
         ImageError: not an RGB image.
-        InputError: the points of one face coincide, or there is no template of that size.
+        InputError: not five points, those of one face coincide, or no template of that size.
 
     Source: least-squares similarity (Umeyama 1991) and bilinear warp, as published with
     ArcFace. A face more than twice as large as the crop is read from a copy of the photo that
     was halved with an area filter (see pyramid.py), so that no pixel is skipped.
     """
     pyramid = Pyramid(image)
-    points = np.asarray(points, dtype=np.float32).reshape(-1, 5, 2)
+    points = np.asarray(points, dtype=np.float32)
+    if not points.size:  # no faces, however they are written
+        points = points.reshape(0, 5, 2)
     matrices = fit_similarity(points, scale_template(size_px))
     return pyramid.warp(matrices, size_px=size_px, border=0)
 

@@ -52,7 +52,8 @@ def cosine_similarity(a: Floats, b: Floats) -> Floats:
 
 
 def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)  # float32 would overflow
+    norms = np.sqrt(squares)[:, None]
     unit: Floats = (vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32)
     return unit
 
@@ -62,7 +63,7 @@ class CalibrationPoint:
     """One row of a calibration.
 
     Attributes:
-        fmr: false match rate.
+        fmr: false match rate, above 0.
         similarity: threshold that has it.
         low, high: 95 % interval of the threshold.
     """
@@ -71,6 +72,10 @@ class CalibrationPoint:
     similarity: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fmr <= 1 and -1 <= self.similarity <= 1):
+            raise InputError(f"a calibration cannot hold FMR {self.fmr} at {self.similarity}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +140,16 @@ class Calibration:
         Raises:
             InputError: it cannot be read or is not a calibration.
         """
+        content = read_bytes(path)
         try:
-            plain: Any = json.loads(read_bytes(path))
+            plain: Any = json.loads(content)
             points = tuple(CalibrationPoint(**point) for point in plain.pop("points"))
             plain.pop("version", None)
             return cls(points=points, **plain)
-        except (ValueError, TypeError, KeyError, AttributeError) as exc:
-            raise InputError(f"{path} is not a calibration: {exc}") from exc
+        except (ValueError, TypeError, KeyError, AttributeError, InputError) as exc:
+            raise InputError(
+                f"{path} is not a calibration: {exc}", hint="docs/thresholds.md shows one"
+            ) from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +174,13 @@ def fmr_for_gallery(n_people: int, *, fpir: float = IDENTIFY_FPIR) -> float:
 
     Args:
         n_people: size of the gallery; 0 counts as 1.
-        fpir: wanted false positive identification rate.
+        fpir: wanted false positive identification rate, between 0 and 1.
+
+    Raises:
+        InputError: fpir is not between 0 and 1.
     """
+    if not 0 < fpir < 1:
+        raise InputError(f"fpir is {fpir}", hint="use a rate between 0 and 1, such as 0.01")
     return -math.expm1(math.log1p(-fpir) / max(n_people, 1))
 
 

@@ -35,7 +35,7 @@ STATUS_COLORS: dict[Status, Color] = {
     "match": (0, 158, 115),  # bluish green
     "unknown": (213, 94, 0),  # vermillion
     "ambiguous": (240, 228, 66),  # yellow
-    "low_quality": (150, 150, 150),
+    "low_quality": (190, 190, 190),
 }
 """The color of each answer to "who is this face?"."""
 PLAIN_COLOR: Color = (86, 180, 233)
@@ -168,12 +168,12 @@ def _draw_face(canvas: Image, face: Face, color: Color, line_px: int) -> None:
     box = np.clip(np.rint(face.box_xyxy_px), -far, far).astype(int).tolist()
     points = np.clip(np.rint(face.points_px), -far, far).astype(int).tolist()
     corners = (box[0], box[1]), (box[2] - 1, box[3] - 1)
-    halo_px = line_px + 2 * max(1, line_px // 3)
-    cv2.rectangle(canvas, *corners, _HALO, halo_px)
+    rim_px = max(1, line_px // 3)
+    cv2.rectangle(canvas, *corners, _HALO, line_px + 2 * rim_px)
     cv2.rectangle(canvas, *corners, color, line_px)
     for point in points:
-        cv2.circle(canvas, tuple(point), line_px + max(1, line_px // 3), _HALO, -1, cv2.LINE_AA)
-        cv2.circle(canvas, tuple(point), line_px, color, -1, cv2.LINE_AA)
+        cv2.circle(canvas, tuple(point), line_px + 1 + rim_px, _HALO, -1, cv2.LINE_AA)
+        cv2.circle(canvas, tuple(point), line_px + 1, color, -1, cv2.LINE_AA)
 
 
 # ── labels ──
@@ -205,7 +205,8 @@ def _place_plate(box: Floats, plate_wh: tuple[int, int], taken: Floats, canvas: 
     """The free place nearest to the usual one: (4,) left, top, right, bottom inside the photo."""
     height, width = canvas.shape[:2]
     plate_width, plate_height = plate_wh
-    left, top, right, bottom = np.rint(box)
+    # Rounded outward, so that a plate beside the box does not touch it.
+    (left, top), (right, bottom) = np.floor(box[:2]), np.ceil(box[2:])
     corners = np.array(
         [
             (left, top - plate_height),  # above
@@ -255,7 +256,7 @@ def _paste_fitted(sheet: Image, image: Image, at_xy: tuple[int, int], cell_px: i
 
 
 def _render_fitted(label: str, text_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The label on one line, shortened until it fits: (h, w) 0..255, (h, 0) when nothing is left."""
+    """The label on one line, shortened until it fits: (h, w) 0..255, w is 0 when none is left."""
     text = " ".join(label.split())
     mask = _render_text(text, text_px)
     while mask.shape[1] > width_px and text:

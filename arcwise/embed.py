@@ -142,13 +142,13 @@ class ONNXEmbedder:
             if self._session.max_batch and n_crops < step:  # the graph takes whole batches only
                 batch = np.concatenate([batch, np.repeat(batch[-1:], step - n_crops, axis=0)])
             answer = self._session.run(batch, self._session.output_names[:1])[0]
-            answer = answer.reshape(len(batch), -1)[:n_crops]
-            if answer.shape[1] != self.dimension:
+            if len(answer) != len(batch) or answer[0].size != self.dimension:
                 raise ModelError(
-                    f"{self.name} gives {answer.shape[1]} dimensions, "
-                    f"its card says {self.dimension}",
+                    f"{self.name} gives {answer.shape} for {len(batch)} crops, "
+                    f"its card says {self.dimension} dimensions",
                     hint="write a new card with `arcwise models add`",
                 )
+            answer = answer.reshape(len(batch), self.dimension)[:n_crops]
             if not np.isfinite(answer).all():
                 raise ModelError(
                     f"{self.name} gives values that are not finite",

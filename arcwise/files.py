@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +37,9 @@ def translate_os_errors(path: Path, *, doing: str) -> Iterator[None]:
         errno.EPERM: "permission denied: choose another place or change the permissions",
         errno.ENOENT: "check the path for typing errors",
         errno.EISDIR: "a folder has that name: give the path of a file",
+        errno.EEXIST: "a file stands where a folder is needed: choose another place",
         errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
+        errno.ENAMETOOLONG: "choose a shorter name",
         errno.EMFILE: "too many open files: raise the limit (ulimit -n) or use smaller batches",
     }
     try:
@@ -63,16 +65,15 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
     path = Path(path)
     with translate_os_errors(path, doing="write"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     return path
 

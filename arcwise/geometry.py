@@ -132,19 +132,14 @@ def fit_similarity(points: Floats, template: Floats) -> Floats:
         raise InputError(
             f"points must have shape (N, {template.shape[0]}, 2), got {np.shape(points)}"
         )
+    _refuse_faces(~np.isfinite(batch).all(axis=(1, 2)), batch, "are not finite")
     source_means = batch.mean(axis=1)
     target = np.asarray(template, dtype=np.float64)
     target_mean = target.mean(axis=0)
     z = (batch - source_means[:, None]) @ np.array([1, 1j])
     w = (target - target_mean) @ np.array([1, 1j])
     spread = (np.abs(z) ** 2).sum(axis=1)
-    bad = ~(spread > 1e-6)
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise InputError(
-            f"the points of face {first} coincide or are not finite: {batch[first].tolist()}",
-            hint="the detector found no real face there; give other points",
-        )
+    _refuse_faces(spread <= 1e-6, batch, "coincide")
     factors = (z.conj() @ w) / spread
     matrices = np.empty((len(batch), 2, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = factors.real
@@ -152,6 +147,15 @@ def fit_similarity(points: Floats, template: Floats) -> Floats:
     matrices[:, 0, 1] = -factors.imag
     matrices[:, :, 2] = target_mean - np.einsum("nij,nj->ni", matrices[:, :, :2], source_means)
     return matrices.astype(np.float32)
+
+
+def _refuse_faces(is_bad: NDArray[np.bool_], points: NDArray[np.float64], problem: str) -> None:
+    if is_bad.any():
+        first = int(np.flatnonzero(is_bad)[0])
+        raise InputError(
+            f"the points of face {first} {problem}: {points[first].tolist()}",
+            hint="the detector found no real face there; give other points",
+        )
 
 
 def invert_similarity(matrices: Floats) -> Floats:

@@ -26,12 +26,13 @@ class Pyramid:
     """
 
     def __init__(self, image: Image) -> None:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        given = np.asarray(image)  # whatever it is, it has a shape to name
+        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or not given.size:
             raise ImageError(
-                f"an (H, W, 3) uint8 RGB image is needed, got {image.shape} {image.dtype}",
+                f"an (H, W, 3) uint8 RGB image is needed, got {given.shape} {given.dtype}",
                 hint="read the photo with arcwise.read_image",
             )
-        self._copies: list[Image] = [image]
+        self._copies: list[Image] = [given]
 
     @property
     def size_wh_px(self) -> tuple[int, int]:

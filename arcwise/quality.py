@@ -14,7 +14,7 @@ import numpy as np
 
 from arcwise.align import TEMPLATE_PX
 from arcwise.errors import ImageError, InputError
-from arcwise.geometry import apply_transforms, fit_similarity, invert_similarity
+from arcwise.geometry import fit_similarity, invert_similarity
 from arcwise.image import luma, sharpness
 from arcwise.types import Crops, Face, Floats, Image, Quality, Reason
 
@@ -179,12 +179,12 @@ _CHECKS = (
 
 def _build_head() -> Floats:
     # x and y: the ArcFace template, so that a face on the template is frontal by definition.
-    # z (away from the viewer), in distances between the eyes: MediaPipe's canonical face model
+    # z (away from the viewer), in spans from eye to eye: MediaPipe's canonical face model
     # (Apache-2.0), vertices 33, 133, 362, 263 for the eyes, 1 for the nose, 61 and 291 for the
     # mouth. LFW agrees: how fast the eyes close up as the nose wanders sideways puts the nose
     # 0.62 ahead of the line from eyes to mouth, this model 0.57 (docs/quality.md).
-    eye_distance = float(np.linalg.norm(TEMPLATE_PX[1] - TEMPLATE_PX[0]))
-    depths = np.array([[0.0], [0.0], [-0.636], [-0.130], [-0.130]]) * eye_distance
+    eye_span = float(np.linalg.norm(TEMPLATE_PX[1] - TEMPLATE_PX[0]))
+    depths = np.array([[0.0], [0.0], [-0.636], [-0.130], [-0.130]]) * eye_span
     head = np.hstack([TEMPLATE_PX, depths])
     centered: Floats = (head - head.mean(axis=0)).astype(np.float32)
     return centered
@@ -299,11 +299,14 @@ def _measure_insides(points: Floats, image_size_wh_px: tuple[int, int]) -> Float
     to_photo = invert_similarity(fit_similarity(points, TEMPLATE_PX))
     # Centers of the cells. A pixel reaches half a pixel around its center, a whole number.
     steps = (np.arange(_CELLS, dtype=np.float32) + 0.5) * (_SIDE_PX / _CELLS) - 0.5
-    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(1, -1, 2)
-    places = apply_transforms(to_photo, grid)
-    sides = np.array(image_size_wh_px, dtype=np.float32)
-    covered = ((places >= -0.5) & (places <= sides - 0.5)).all(axis=2)
-    shares: Floats = covered.mean(axis=1, dtype=np.float32)
+    covered = np.ones((len(points), _CELLS, _CELLS), dtype=np.bool_)
+    for axis, side in enumerate(image_size_wh_px):
+        along_x, along_y, shift = np.moveaxis(to_photo[:, axis], 1, 0)[:, :, None]
+        by_column = along_x * steps
+        by_row = along_y * steps + shift
+        places = by_row[:, :, None] + by_column[:, None, :]
+        covered &= (places >= -0.5) & (places <= side - 0.5)
+    shares: Floats = covered.mean(axis=(1, 2), dtype=np.float32)
     return shares
 
 

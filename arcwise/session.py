@@ -138,7 +138,10 @@ class Session:
                 f"{described} runs on {', '.join(sorted(runs))}, not on {choice.provider}",
                 hint=_missing_hint(choice.provider),
             )
-        self.choice = Choice(choice.provider if choice.provider in runs else "cpu", choice.why)
+        if choice.provider not in runs:
+            log.warning("provider %s did not start, %s runs on cpu", choice.provider, described)
+            choice = Choice("cpu", f"{choice.provider} did not start")
+        self.choice = choice
         self.input_name: str = self._session.get_inputs()[0].name
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 

@@ -78,7 +78,7 @@ class Settings:
             for key, value in values.items()
             if key.startswith(PREFIX) and value.strip()
         }
-        home = _path(given["HOME"]) if "HOME" in given else _user_folder()
+        home = _path("HOME", given["HOME"]) if "HOME" in given else _user_folder()
         provider = given.get("PROVIDER", "auto").lower()
         if provider not in get_args(Provider):
             raise SettingsError(
@@ -87,19 +87,22 @@ class Settings:
             )
         return cls(
             home=home,
-            gallery=_path(given["GALLERY"]) if "GALLERY" in given else home / "gallery.db",
+            gallery=_path("GALLERY", given.get("GALLERY", str(home / "gallery.db"))),
             model=given.get("MODEL"),
             provider=cast(Provider, provider),
             strict=_boolean("STRICT", given.get("STRICT", "0")),
-            threads=int(_number("THREADS", given.get("THREADS", "0"), least=0)),
+            threads=_whole("THREADS", given.get("THREADS", "0"), least=0),
             max_megapixels=_number("MAX_MEGAPIXELS", given.get("MAX_MEGAPIXELS", "64"), least=1e-6),
-            min_face_px=int(_number("MIN_FACE_PX", given.get("MIN_FACE_PX", "40"), least=12)),
-            batch_size=int(_number("BATCH_SIZE", given.get("BATCH_SIZE", "16"), least=1)),
+            min_face_px=_whole("MIN_FACE_PX", given.get("MIN_FACE_PX", "40"), least=12),
+            batch_size=_whole("BATCH_SIZE", given.get("BATCH_SIZE", "16"), least=1),
         )
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
+def _path(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as exc:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}: {exc}", hint="write it out") from exc
 
 
 def _user_folder() -> Path:
@@ -121,3 +124,10 @@ def _number(name: str, text: str, *, least: float) -> float:
     if not least <= value < float("inf"):
         raise SettingsError(f"{PREFIX}{name} is {text!r}", hint=f"use a number from {least:g}")
     return value
+
+
+def _whole(name: str, text: str, *, least: int) -> int:
+    value = _number(name, text, least=least)
+    if value != int(value):
+        raise SettingsError(f"{PREFIX}{name} is {text!r}", hint="use a whole number")
+    return int(value)

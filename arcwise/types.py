@@ -36,7 +36,8 @@ def _frozen_array(value: Any, shape: tuple[int | None, ...], name: str) -> Float
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InputError(f"{name} must have shape {wanted}, got {array.shape}")
     if not np.isfinite(array).all():
-        raise InputError(f"{name} holds values that are not finite: {array.tolist()}")
+        first = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise InputError(f"{name} holds values that are not finite, the first at {first}")
     array.setflags(write=False)
     return array
 
@@ -176,9 +177,9 @@ class Embeddings:
             raw: (N, D) as the model gives them.
 
         Raises:
-            InputError: a value is not finite.
+            InputError: not of that shape, or a value is not finite.
         """
-        values = np.asarray(raw, dtype=np.float32)
+        values = _frozen_array(raw, (None, None), "the raw embeddings")
         norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64)).astype(np.float32)
         safe = np.where(norms > 0, norms, np.float32(1))
         vectors: Floats = (values / safe[:, None]).astype(np.float32)

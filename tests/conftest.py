@@ -6,7 +6,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
+
+from arcwise.convert import convert_model
+from arcwise.files import sha256_of_file
+from arcwise.zoo.card import InputContract, License, ModelCard, PublishedThreshold, save_card
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +50,53 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "arcwise-home"
     monkeypatch.setenv("ARCWISE_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedding model of 192 dimensions with its card: the crop itself, 8x8 pixels, mean-free.
+
+    It knows no faces, but tells two portraits and their slightly changed copies apart.
+    """
+    size_px, cell_px = 112, 14
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["data"], ["cells"], kernel_shape=[cell_px] * 2, strides=[cell_px] * 2
+        ),
+        helper.make_node("Flatten", ["cells"], ["flat"], axis=1),
+        helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["flat", "mean"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["N", 3, size_px, size_px])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 192])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    onnx.save(model, str(path))
+    card = ModelCard(
+        name="tiny",
+        file=path.name,
+        sha256=sha256_of_file(path),
+        input=InputContract(),
+        dimension=192,
+        license=License(name="Apache-2.0", commercial_use=True),
+        source="made by the test suite",
+        threshold=PublishedThreshold(similarity=0.8, source="the two portraits are at 0.52"),
+    )
+    save_card(card, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def y1_model(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileFaceNet y1, converted from its MXNet files."""
+    out = tmp_path_factory.mktemp("y1") / "y1.onnx"
+    convert_model(
+        real_data / "models" / "mobilefacenet_y1",
+        out,
+        license=License(name="non-commercial research", commercial_use=False),
+    )
+    return out

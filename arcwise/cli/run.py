@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
-import click
 import typer
 
 from arcwise.cli.app import app
@@ -41,26 +37,23 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     try:
-        result = app(arguments, prog_name="arcwise", standalone_mode=False)
+        app(arguments, prog_name="arcwise")
+    except SystemExit as exc:  # the framework's own way to end: usage errors, Ctrl-C, --help
+        code = exc.code if isinstance(exc.code, int) else 0
+        if code == INTERRUPTED:
+            _print_error("interrupted", "what was finished is kept; run it again to go on")
+        return code
     except ArcwiseError as exc:
         if "--debug" in arguments:
             raise
         _print_error(str(exc), exc.hint)
         return exit_code_of(exc)
-    except click.exceptions.Abort:
-        _print_error("interrupted", "")
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        _print_error("interrupted", "")
-        return INTERRUPTED
-    except click.ClickException as exc:
-        exc.show()
-        return exc.exit_code
-    except BrokenPipeError:
-        # The reader (such as `head`) has gone; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return result if isinstance(result, int) else 0
+    except OSError as exc:  # such as a full disk under the output
+        if "--debug" in arguments:
+            raise
+        _print_error(f"{exc.strerror or exc}: {exc.filename or 'output'}", "")
+        return 3
+    return 0
 
 
 def _print_error(message: str, hint: str) -> None:

@@ -44,15 +44,17 @@ def load_weights(network: str) -> Weights:
         network: pnet, rnet or onet.
 
     Raises:
-        UnknownModelError: the `mtcnn` wheel is not installed.
+        UnknownModelError: the `mtcnn` wheel is not installed, or not wholly.
         ChecksumError: its file is not the one we know; it is not opened.
     """
     spec = importlib.util.find_spec("mtcnn")
-    if spec is None or spec.origin is None:
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+    path = folder / "assets" / "weights" / f"{network}.lz4" if folder else None
+    if path is None or not path.is_file():
         raise UnknownModelError(
-            "the weights of the MTCNN detector are not installed", hint="pip install mtcnn==1.0.0"
+            f"the weights {network}.lz4 of the MTCNN detector are not installed",
+            hint="pip install --force-reinstall mtcnn==1.0.0",
         )
-    path = Path(spec.origin).parent / "assets" / "weights" / f"{network}.lz4"
     content = read_bytes(path)
     found = hashlib.sha256(content).hexdigest()
     if found != PINNED_SHA256[network]:

@@ -7,7 +7,9 @@ subtraction and a multiplication (contract of the InsightFace loader).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -73,14 +75,25 @@ def inspect_graph(path: Path | str) -> GraphFacts:
         )
     layout, channels, size_px = _read_input(path, _shape_of(inputs[0]))
     output = _shape_of(model.graph.output[0])
-    early = [node.op_type for node in model.graph.node[:_FIRST_NODES]]
+    early = {node.op_type for node in takewhile(_keeps_pixels, model.graph.node)}
     return GraphFacts(
         size_px=size_px,
         layout=layout,
         channels=channels,
-        dimension=output[-1] if len(output) >= 2 else None,
-        normalizes="Sub" in early and ("Mul" in early or "Div" in early),
+        dimension=_length_of(output[1:]),
+        normalizes="Sub" in early and bool(early & {"Mul", "Div"}),
     )
+
+
+def _keeps_pixels(node: onnx.NodeProto) -> bool:
+    """Whether a node still works on pixels, one by one: all before the first layer of weights."""
+    return node.op_type not in {"Conv", "Gemm", "MatMul", "BatchNormalization"}
+
+
+def _length_of(dims: list[int | None]) -> int | None:
+    """Length of the vector of each image, whatever axes of 1 the graph leaves on it."""
+    known = [dim for dim in dims if dim is not None]
+    return math.prod(known) if dims and len(known) == len(dims) else None
 
 
 def _shape_of(value: onnx.ValueInfoProto) -> list[int | None]:

@@ -186,7 +186,8 @@ def write_card(source: Path, claims: Claims) -> ModelCard:
             f"{source} does not say how long its embedding is",
             hint="export it with a fixed output dimension",
         )
-    size_px = check_size(facts, contract.size_px, source)
+    stated_px = contract.size_px if "size_px" in contract.model_fields_set else None
+    size_px = check_size(facts, stated_px, source)
     color = "gray" if facts.channels == 1 else contract.color
     name = claims.name or re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).lstrip("._-")
     plain = contract.model_dump() | {"layout": facts.layout, "size_px": size_px, "color": color}

@@ -73,9 +73,7 @@ def test_starting_is_cheap(arguments: tuple[str, ...], limit_s: float) -> None:
 
 
 def _python(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
     return done.stdout
 
 

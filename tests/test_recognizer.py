@@ -1,0 +1,146 @@
+"""The recognizer on the two portraits, with a model that only knows pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arcwise.compare import Calibration, CalibrationPoint
+from arcwise.errors import (
+    ImageError,
+    ManyFacesError,
+    ModelMismatchError,
+    NoFaceError,
+    UnknownModelError,
+)
+from arcwise.image import mirror_image, read_image
+from arcwise.recognizer import Recognizer
+from arcwise.settings import Settings
+
+BLANK = np.full((120, 160, 3), 200, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_model: Path) -> Recognizer:
+    return Recognizer(model=tiny_model, settings=Settings.from_environment({}))
+
+
+@pytest.fixture(scope="module")
+def both(portraits: dict[str, Path]) -> np.ndarray:
+    """Both portraits beside each other."""
+    hopper, collins = (read_image(path)[:512, :512] for path in portraits.values())
+    return np.hstack([hopper, collins])
+
+
+def test_a_portrait_has_one_face_with_embedding_norm_and_quality(
+    recognizer: Recognizer, portraits: dict[str, Path]
+) -> None:
+    (face,) = recognizer.analyze(portraits["Grace Hopper"])
+    assert face.embedding is not None
+    assert face.embedding.shape == (192,)
+    assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
+    assert face.norm is not None
+    assert face.norm > 1
+    assert face.quality is not None
+    assert face.quality.is_good
+
+
+def test_many_photos_at_once_answer_as_one_by_one(
+    recognizer: Recognizer, portraits: dict[str, Path], both: np.ndarray
+) -> None:
+    photos = [*portraits.values(), both, BLANK]
+    together = list(recognizer.analyze_many(photos))
+    assert [len(result) for result in together] == [1, 1, 2, 0]
+    for photo, result in zip(photos, together, strict=True):
+        for alone, face in zip(recognizer.analyze(photo), result, strict=True):
+            np.testing.assert_allclose(face.box_xyxy_px, alone.box_xyxy_px, atol=1e-2)
+            assert face.embedding is not None
+            assert alone.embedding is not None
+            np.testing.assert_allclose(face.embedding, alone.embedding, atol=1e-4)
+
+
+def test_one_unreadable_photo_does_not_stop_the_others(
+    recognizer: Recognizer, portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"not a photo")
+    first, second = recognizer.analyze_many([broken, portraits["Eileen Collins"]])
+    assert isinstance(first.error, ImageError)
+    assert len(second) == 1
+
+
+def test_a_photo_and_its_mirrored_copy_are_compared(
+    recognizer: Recognizer, portraits: dict[str, Path]
+) -> None:
+    path = portraits["Eileen Collins"]
+    image = read_image(path)
+    darker = (image * 0.7).astype(np.uint8)
+    assert recognizer.compare(path, darker).is_match
+    assert recognizer.compare(path, image).similarity == pytest.approx(1, abs=1e-3)
+    assert not recognizer.compare(*portraits.values()).is_match
+    assert not recognizer.compare(path, mirror_image(image)).calibrated
+
+
+def test_a_photo_without_a_face_cannot_be_compared(
+    recognizer: Recognizer, portraits: dict[str, Path]
+) -> None:
+    with pytest.raises(NoFaceError, match="<array>"):
+        recognizer.compare(portraits["Grace Hopper"], BLANK)
+
+
+def test_two_faces_are_refused_where_only_one_is_meant(
+    recognizer: Recognizer, both: np.ndarray
+) -> None:
+    with pytest.raises(ManyFacesError, match="2 faces"):
+        recognizer.compare(both, both, select="only")
+    assert recognizer.compare(both, both, select="largest").is_match
+
+
+def test_a_missing_photo_is_told(recognizer: Recognizer) -> None:
+    with pytest.raises(ImageError, match=r"nowhere\.jpg"):
+        recognizer.analyze("nowhere.jpg")
+
+
+def test_crops_have_the_size_asked_for(recognizer: Recognizer, both: np.ndarray) -> None:
+    assert recognizer.align(both, size_px=224).shape == (2, 224, 224, 3)
+    assert recognizer.align(BLANK).shape == (0, 112, 112, 3)
+
+
+def test_detection_works_without_an_embedding_model(portraits: dict[str, Path]) -> None:
+    recognizer = Recognizer()
+    assert len(recognizer.detect(portraits["Grace Hopper"])) == 1
+    with pytest.raises(UnknownModelError, match="no embedding model"):
+        recognizer.analyze(portraits["Grace Hopper"])
+
+
+def test_a_calibration_decides_and_says_so(tiny_model: Path, portraits: dict[str, Path]) -> None:
+    digest = Recognizer(model=tiny_model).embedder.digest
+    points = (CalibrationPoint(1e-2, 0.5, 0.4, 0.6), CalibrationPoint(1e-4, 0.9, 0.8, 0.95))
+    calibration = Calibration(digest, points, 10_000, 100, "0" * 64, "2026-11-21")
+    recognizer = Recognizer(model=tiny_model, calibration=calibration)
+    answer = recognizer.compare(*portraits.values())
+    assert answer.calibrated
+    assert answer.threshold == pytest.approx(0.7)
+    assert answer.fmr == pytest.approx(1e-3)
+
+
+def test_a_calibration_of_another_model_is_refused(tiny_model: Path) -> None:
+    calibration = Calibration("f" * 64, (CalibrationPoint(1e-2, 0.5, 0.4, 0.6),), 1, 2, "", "")
+    with pytest.raises(ModelMismatchError):
+        _ = Recognizer(model=tiny_model, calibration=calibration).calibration
+
+
+def test_the_users_calibration_is_found(tiny_model: Path, own_home: Path) -> None:
+    digest = Recognizer(model=tiny_model).embedder.digest
+    place = own_home / "calibrations" / f"{digest}.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(
+        f'{{"version": 1, "model_digest": "{digest}", "n_impostors": 1000, "n_people": 50,'
+        '"data_digest": "", "date": "2026-11-21",'
+        '"points": [{"fmr": 0.001, "similarity": 0.25, "low": 0.2, "high": 0.3}]}'
+    )
+    calibration = Recognizer(model=tiny_model).calibration
+    assert calibration is not None
+    assert calibration.similarity_at(1e-3) == pytest.approx(0.25)
