@@ -132,7 +132,8 @@ def fit_similarity(points: Floats, template: Floats) -> Floats:
         raise InputError(
             f"points must have shape (N, {template.shape[0]}, 2), got {np.shape(points)}"
         )
-    _refuse_faces(~np.isfinite(batch).all(axis=(1, 2)), batch, "are not finite")
+    finite = np.logical_and.reduce(np.isfinite(batch), axis=(1, 2))
+    _refuse_faces(~finite, batch, "are not finite")
     source_means = batch.mean(axis=1)
     target = np.asarray(template, dtype=np.float64)
     target_mean = target.mean(axis=0)

@@ -75,7 +75,7 @@ ENROLL = QualityLimits(
     max_brightness=210,
     min_contrast=12,
     max_yaw_deg=45,
-    max_pitch_deg=40,
+    max_pitch_deg=45,
     max_roll_deg=60,
     min_inside=0.85,
 )
@@ -88,7 +88,7 @@ IDENTIFY = QualityLimits(
     max_brightness=250,
     min_contrast=3,
     max_yaw_deg=75,
-    max_pitch_deg=60,
+    max_pitch_deg=70,
     max_roll_deg=180,
     min_inside=0.5,
 )
@@ -182,7 +182,7 @@ def _build_head() -> Floats:
     # z (away from the viewer), in spans from eye to eye: MediaPipe's canonical face model
     # (Apache-2.0), vertices 33, 133, 362, 263 for the eyes, 1 for the nose, 61 and 291 for the
     # mouth. LFW agrees: how fast the eyes close up as the nose wanders sideways puts the nose
-    # 0.62 ahead of the line from eyes to mouth, this model 0.57 (docs/quality.md).
+    # 0.62 to 0.65 ahead of the line from eyes to mouth, this model 0.57 (docs/quality.md).
     eye_span = float(np.linalg.norm(TEMPLATE_PX[1] - TEMPLATE_PX[0]))
     depths = np.array([[0.0], [0.0], [-0.636], [-0.130], [-0.130]]) * eye_span
     head = np.hstack([TEMPLATE_PX, depths])
@@ -206,11 +206,11 @@ def estimate_poses(points: Floats) -> Floats:
 
     A generic head is fitted by least squares as an affine camera sees it (five points, closed
     form), and the nearest rotation is taken. Real heads differ: expect 5° of error in yaw
-    (somebody with a long nose seems to turn further), 10° in pitch, 2° in roll. Beyond 60° most
-    detectors themselves guess the points.
+    (somebody with a long nose seems to turn further), 2° in roll, and 10° in pitch, up to 25°
+    for a long nose or a broad smile. Beyond 60° most detectors themselves guess the points.
 
-    Source: weak-perspective pose, Horaud et al. (1997), section 3; nearest rotation by singular
-    values as in Umeyama (1991).
+    Source: weak-perspective pose, Horaud et al. (1997), "Object pose: the link between weak
+    perspective, paraperspective, and full perspective"; nearest rotation by singular values.
     """
     centered = points.astype(np.float64) - points.mean(axis=1, keepdims=True, dtype=np.float64)
     cameras = centered.transpose(0, 2, 1) @ np.linalg.pinv(_HEAD).T  # (N, 2, 3)

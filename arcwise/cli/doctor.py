@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -17,6 +21,7 @@ from arcwise.errors import ArcwiseError
 if TYPE_CHECKING:
     from arcwise.settings import Settings
 
+Result = TypeVar("Result")
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "onnx", "sqlalchemy", "mtcnn")
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
@@ -77,7 +82,21 @@ def _look_at_software() -> list[Finding]:
     versions = ((name, _version_of(name)) for name in _LIBRARIES)
     listed = ", ".join(f"{name} {version}" for name, version in versions if version)
     system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return [Finding("arcwise", f"{__version__}, {system}"), Finding("libraries", listed)]
+    return [
+        Finding("arcwise", f"{__version__}, {system}"),
+        Finding("hardware", f"{os.cpu_count()} processors; {_find_gpu()}"),
+        Finding("libraries", listed),
+    ]
+
+
+def _find_gpu() -> str:
+    """The GPUs that NVIDIA's driver sees, whether or not the runtime can use them."""
+    try:
+        asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return "no NVIDIA GPU"
+    return ", ".join(done.stdout.split("\n")).strip(", ") or "no NVIDIA GPU"
 
 
 def _look_at_runtime(settings: Settings) -> list[Finding]:
@@ -141,21 +160,36 @@ def _outside(settings: Settings) -> str:
 
 
 def _try_one_face(settings: Settings) -> list[Finding]:
-    import time
-
     from arcwise.recognizer import Recognizer
     from arcwise.testing import draw_photo
+    from arcwise.zoo.registry import list_models
 
-    drawn = draw_photo([7])
+    image = draw_photo([7]).image
+    height, width = image.shape[:2]
+    recognizer = Recognizer(settings=settings)
     try:
-        recognizer = Recognizer(settings=settings)
-        recognizer.detect(drawn.image)  # the first run prepares the networks
-        start = time.perf_counter()
-        faces = recognizer.detect(drawn.image)
-        spent_ms = (time.perf_counter() - start) * 1000
+        recognizer.detect(image)  # the first run prepares the networks
+        faces, spent_ms = _time(lambda: recognizer.detect(image))
         really = getattr(recognizer.detector, "provider", "unknown")
     except ArcwiseError as exc:
         return [Finding("detection", str(exc), False, exc.hint)]
-    height, width = drawn.image.shape[:2]
     text = f"{len(faces)} of 1 drawn face found in {width}x{height} px, {spent_ms:.0f} ms, {really}"
-    return [Finding("detection", text, len(faces) == 1)]
+    findings = [Finding("detection", text, len(faces) == 1)]
+    if not faces or not (settings.model or list_models(settings)):
+        return findings
+    try:
+        size_px = recognizer.embedder.crop_size_px
+        crops = recognizer.align(image, size_px=size_px)
+        recognizer.embedder.embed(crops)
+        embedding, spent_ms = _time(lambda: recognizer.embedder.embed(crops))
+        really = getattr(recognizer.embedder, "provider", "unknown")
+    except ArcwiseError as exc:
+        return [*findings, Finding("embedding", str(exc), False, exc.hint)]
+    text = f"{recognizer.embedder.name}: {embedding.vectors.shape[1]} dimensions"
+    return [*findings, Finding("embedding", f"{text}, {spent_ms:.0f} ms, {really}")]
+
+
+def _time(work: Callable[[], Result]) -> tuple[Result, float]:
+    start = time.perf_counter()
+    result = work()
+    return result, (time.perf_counter() - start) * 1000

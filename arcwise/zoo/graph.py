@@ -15,12 +15,13 @@ from typing import Literal
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx.external_data_helper import uses_external_data
 
 from arcwise.errors import InputError, ModelError
 from arcwise.files import translate_os_errors
 
 _MOST_OUTPUTS = 2  # CurricularFace and AdaFace exports give a map or the norm beside the vector
-_FIRST_NODES = 8  # where a normalization inside the graph would be
+_LAYERS = {"Conv", "Gemm", "MatMul", "BatchNormalization"}  # a normalization comes before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ def inspect_graph(path: Path | str) -> GraphFacts:
     try:
         with translate_os_errors(path, doing="read"):
             model = onnx.load(str(path), load_external_data=False)
+        if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+            raise ModelError(
+                f"{path} keeps its weights in other files, a model is one file here",
+                hint="write it whole: onnx.save(onnx.load(PATH), NEW_PATH)",
+            )
         onnx.checker.check_model(model, check_custom_domain=False)
         model = onnx.shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
@@ -75,7 +81,8 @@ def inspect_graph(path: Path | str) -> GraphFacts:
         )
     layout, channels, size_px = _read_input(path, _shape_of(inputs[0]))
     output = _shape_of(model.graph.output[0])
-    early = {node.op_type for node in takewhile(_keeps_pixels, model.graph.node)}
+    operators = [node.op_type for node in model.graph.node]
+    early = set(takewhile(lambda operator: operator not in _LAYERS, operators))
     return GraphFacts(
         size_px=size_px,
         layout=layout,
@@ -83,11 +90,6 @@ def inspect_graph(path: Path | str) -> GraphFacts:
         dimension=_length_of(output[1:]),
         normalizes="Sub" in early and bool(early & {"Mul", "Div"}),
     )
-
-
-def _keeps_pixels(node: onnx.NodeProto) -> bool:
-    """Whether a node still works on pixels, one by one: all before the first layer of weights."""
-    return node.op_type not in {"Conv", "Gemm", "MatMul", "BatchNormalization"}
 
 
 def _length_of(dims: list[int | None]) -> int | None:

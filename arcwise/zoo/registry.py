@@ -5,6 +5,7 @@ It does not run models and never goes to the network.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from arcwise.errors import ModelError, UnknownModelError
-from arcwise.files import read_bytes, sha256_of_file, write_atomically
+from arcwise.files import read_bytes, sha256_of_file, translate_os_errors, write_atomically
 from arcwise.settings import Settings
 from arcwise.zoo.card import (
     Grade,
@@ -92,7 +93,7 @@ def find_model(name_or_path: str | Path, settings: Settings) -> Model:
         ModelError: its card cannot be read.
     """
     text = str(name_or_path)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser fails for "~nobody"
     if path.suffix in (".onnx", ".json") or path.is_file():
         card = load_card(path)
         model_path = path.parent / card.file
@@ -231,11 +232,12 @@ def add_model(source: Path, settings: Settings, claims: Claims | None = None) ->
     else:
         card = write_card(source, claims)
     target = settings.models_dir / card.file
-    if card_path_of(target).is_file() and load_card(target).sha256 != card.sha256:
-        raise ModelError(
-            f"another model is called {card.name!r}",
-            hint="choose another name with --name, or remove it with `arcwise models remove`",
-        )
+    for taken in (card_path_of(SHIPPED_DIR / card.file), card_path_of(target)):
+        if taken.is_file() and load_card(taken).sha256 != card.sha256:
+            raise ModelError(
+                f"another model is called {card.name!r}",
+                hint="choose another name with --name, or remove it with `arcwise models remove`",
+            )
     write_atomically(target, read_bytes(source))
     save_card(card, target)
     return Model(card, target, "own")
@@ -247,12 +249,14 @@ def remove_model(name: str, settings: Settings) -> Model:
     Raises:
         UnknownModelError: there is none of that name.
         ModelError: it is not one of the user's own.
+        InputError: the files cannot be removed.
     """
     model = find_model(name, settings)
     if model.origin != "own":
         raise ModelError(
             f"{name} is not in your models folder", hint="only your own can be removed"
         )
-    card_path_of(model.path).unlink(missing_ok=True)
-    model.path.unlink(missing_ok=True)
+    with translate_os_errors(model.path, doing="remove"):
+        card_path_of(model.path).unlink(missing_ok=True)
+        model.path.unlink(missing_ok=True)
     return model

@@ -1,0 +1,210 @@
+"""Faces of real photos: found once, in the right place, however many photos are asked for."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from arcwise.detect import DETECTORS, build_detector
+from arcwise.detect.mtcnn import MTCNN, Thresholds
+from arcwise.errors import ImageError, InputError, SessionError, UnknownModelError
+from arcwise.image import mirror_image, read_image
+from arcwise.settings import Settings
+from arcwise.types import Face, Image
+
+MIRRORED = [1, 0, 2, 4, 3]  # what is left becomes right
+
+
+@pytest.fixture(scope="module")
+def detector() -> MTCNN:
+    return MTCNN()
+
+
+@pytest.fixture(scope="module")
+def photos(portraits: dict[str, Path]) -> dict[str, Image]:
+    return {person: read_image(path) for person, path in portraits.items()}
+
+
+def assert_same_faces(found: list[list[Face]], expected: list[list[Face]], atol_px: float) -> None:
+    assert [len(faces) for faces in found] == [len(faces) for faces in expected]
+    for faces, others in zip(found, expected, strict=True):
+        for one, other in zip(faces, others, strict=True):
+            np.testing.assert_allclose(one.box_xyxy_px, other.box_xyxy_px, atol=atol_px)
+            np.testing.assert_allclose(one.points_px, other.points_px, atol=atol_px)
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("person", ["Grace Hopper", "Eileen Collins"])
+def test_a_portrait_has_one_face_with_its_points_in_place(
+    person: str, detector: MTCNN, photos: dict[str, Image]
+) -> None:
+    ((face,),) = detector.detect([photos[person]])
+    left, top, right, bottom = face.box_xyxy_px
+    x, y = face.points_px.T
+    assert face.score > 0.99
+    assert ((left < x) & (x < right) & (top < y) & (y < bottom)).all()
+    assert max(y[0], y[1]) < y[2] < min(y[3], y[4])  # eyes, nose, mouth
+    assert x[0] < x[2] < x[1]
+    assert x[3] < x[4]
+
+
+def test_the_eyes_are_where_people_see_them(detector: MTCNN, photos: dict[str, Image]) -> None:
+    ((face,),) = detector.detect([photos["Eileen Collins"]])
+    seen = [[200, 113], [247, 113]]  # by hand, px
+    np.testing.assert_allclose(face.points_px[:2], seen, atol=8)
+
+
+def test_many_photos_are_searched_as_one_at_a_time(
+    detector: MTCNN, photos: dict[str, Image]
+) -> None:
+    portraits = list(photos.values())
+    blank = np.full((200, 300, 3), 90, np.uint8)
+    small = [np.ascontiguousarray(photo[::2, ::2]) for photo in portraits]
+    many = [*portraits, blank, *small, portraits[0], mirror_image(portraits[1])]
+    alone = [detector.detect([photo])[0] for photo in many]
+    assert [len(faces) for faces in alone] == [1, 1, 0, 1, 1, 1, 1]
+    assert_same_faces(detector.detect(many), alone, 1e-3)
+    assert_same_faces(detector.detect(many[::-1]), alone[::-1], 1e-3)
+
+
+@pytest.mark.parametrize("person", ["Grace Hopper", "Eileen Collins"])
+def test_a_mirrored_photo_has_mirrored_points(
+    person: str, detector: MTCNN, photos: dict[str, Image]
+) -> None:
+    photo = photos[person]
+    (face,), (mirrored,) = detector.detect([photo, mirror_image(photo)])
+    back = mirrored.points_px[MIRRORED] * [-1, 1] + [photo.shape[1] - 1, 0]
+    width = face.size_wh_px[0]
+    np.testing.assert_allclose(back, face.points_px, atol=0.05 * width)
+
+
+def test_the_largest_face_comes_first(detector: MTCNN, photos: dict[str, Image]) -> None:
+    near = cv2.resize(photos["Grace Hopper"], None, fx=1.2, fy=1.2)
+    far = photos["Eileen Collins"][:300, 80:380]
+    canvas = np.full((near.shape[0], 1000, 3), 60, np.uint8)
+    canvas[:300, :300] = far
+    canvas[:, 1000 - near.shape[1] :] = near
+    (faces,) = detector.detect([canvas])
+    sizes = [float(np.prod(face.size_wh_px)) for face in faces]
+    assert len(faces) == 2
+    assert sizes == sorted(sizes, reverse=True)
+    assert faces[0].box_xyxy_px[0] > 300 > faces[1].box_xyxy_px[0]
+
+
+def test_a_face_below_the_smallest_size_is_not_looked_for(photos: dict[str, Image]) -> None:
+    photo = photos["Eileen Collins"]
+    ((face,),) = MTCNN(min_face_px=40).detect([photo])
+    assert MTCNN(min_face_px=2 * round(max(face.size_wh_px))).detect([photo]) == [[]]
+    small = cv2.resize(photo, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    assert MTCNN(min_face_px=60).detect([small]) == [[]]
+    ((found,),) = MTCNN(min_face_px=15).detect([small])
+    np.testing.assert_allclose(found.points_px * 4, face.points_px, atol=12)
+
+
+def test_higher_thresholds_find_no_more(photos: dict[str, Image]) -> None:
+    photo = photos["Grace Hopper"]
+    assert MTCNN(thresholds=Thresholds(output=1.0)).detect([photo]) == [[]]
+    loose = MTCNN(thresholds=Thresholds(0.5, 0.5, 0.5)).detect([photo])[0]
+    assert any(face.score > 0.99 for face in loose)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4000), (39, 39), (40, 40), (41, 300), (480, 640)])
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_blank_photo_has_no_face(size: tuple[int, int], value: int, detector: MTCNN) -> None:
+    assert detector.detect([np.full((*size, 3), value, np.uint8)]) == [[]]
+
+
+def test_noise_is_searched_without_fuss(detector: MTCNN) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4, 160, 160, 3), np.uint8)
+    assert len(detector.detect(list(noise))) == 4
+
+
+def test_no_photos_have_no_faces(detector: MTCNN) -> None:
+    assert detector.detect([]) == []
+
+
+def test_a_gray_photo_is_refused(detector: MTCNN) -> None:
+    with pytest.raises(ImageError, match=r"got \(50, 60\) uint8"):
+        detector.detect([np.zeros((50, 60, 3), np.uint8), np.zeros((50, 60), np.uint8)])
+
+
+def test_faces_of_a_few_pixels_are_refused() -> None:
+    with pytest.raises(InputError, match="min_face_px is 11"):
+        MTCNN(min_face_px=11)
+
+
+# The table of detectors
+
+
+def test_a_detector_is_built_by_its_name(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, gallery=tmp_path / "g.db", min_face_px=77, provider="cpu")
+    detector = build_detector("mtcnn", settings)
+    assert isinstance(detector, MTCNN)
+    assert (detector.name, detector.min_face_px, detector.provider) == ("mtcnn", 77, "cpu")
+    assert len(detector.digest) == 64
+    assert "mtcnn" in DETECTORS
+
+
+@pytest.mark.parametrize(("name", "hint"), [("mtcn", "did you mean mtcnn?"), ("xyz", "mtcnn")])
+def test_an_unknown_detector_is_refused_with_a_proposal(
+    name: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownModelError, match=name) as caught:
+        build_detector(name, Settings(home=tmp_path, gallery=tmp_path / "g.db"))
+    assert hint in caught.value.hint
+
+
+def test_a_strict_detector_refuses_another_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arcwise.session.available_providers", lambda: ("cpu",))
+    home = {"home": tmp_path, "gallery": tmp_path / "g.db"}
+    with pytest.raises(SessionError, match="cuda"):
+        build_detector("mtcnn", Settings(**home, provider="cuda", strict=True))
+
+
+# Real photos
+
+FACES_SEEN = {  # counted by eye
+    "detection1.jpg": 1,
+    "detection2.jpg": 1,
+    "detection3.jpg": 1,
+    "detection4.jpg": 3,
+    "detection5.jpg": 3,
+    "detection6.jpg": 2,
+    "identification1.jpg": 4,
+    "test-image-person-group.jpg": 2,
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", FACES_SEEN)
+def test_every_face_people_see_is_found_and_nothing_else(
+    name: str, detector: MTCNN, real_data: Path
+) -> None:
+    (faces,) = detector.detect([read_image(real_data / "photos" / name)])
+    assert len(faces) == FACES_SEEN[name]
+
+
+@pytest.mark.real
+def test_every_family_photo_has_one_face(detector: MTCNN, real_data: Path) -> None:
+    names = sorted((real_data / "photos").glob("Family*.jpg"))
+    found = detector.detect([read_image(name) for name in names])
+    assert {name.name: len(faces) for name, faces in zip(names, found, strict=True)} == {
+        name.name: 1 for name in names
+    }
+    assert len(names) == 16
+
+
+@pytest.mark.real
+def test_no_photo_of_a_sample_of_lfw_is_without_a_face(detector: MTCNN, real_data: Path) -> None:
+    with zipfile.ZipFile(real_data / "lfw" / "lfw-deepfunneled.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        sample = np.random.default_rng(0).choice(len(names), 200, replace=False)
+        chosen = [names[i] for i in sample]
+        found = detector.detect([read_image(archive.read(name)) for name in chosen])
+    assert [name for name, faces in zip(chosen, found, strict=True) if not faces] == []
