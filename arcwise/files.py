@@ -49,12 +49,13 @@ def translate_os_errors(path: Path, *, doing: str) -> Iterator[None]:
         raise InputError(f"cannot {doing} {path}: {exc.strerror or exc}", hint=hint) from exc
 
 
-def write_atomically(path: Path | str, content: bytes) -> Path:
+def write_atomically(path: Path | str, content: bytes, *, private: bool = False) -> Path:
     """Write a file so that a reader, a crash or a full disk sees all of it or the old one.
 
     Args:
         path: where the file shall be; missing folders are made.
         content: all of its bytes.
+        private: only its owner may read it (mode 0600), as biometric data should be.
 
     Returns:
         The path.
@@ -67,7 +68,9 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{secrets.token_hex(8)}.part"
         try:
-            with temporary.open("xb") as file:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+            handle = os.open(temporary, flags, 0o600 if private else 0o666)  # and the umask
+            with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

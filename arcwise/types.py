@@ -47,7 +47,8 @@ class Reason:
     """One thing that is wrong with a face.
 
     Attributes:
-        code: stable word for programs: small, blurred, dark, bright, flat, turned, tilted, cut_off.
+        code: stable word for programs: small, blurred, dark, bright, flat, turned, tilted, rolled,
+            cut_off.
         text: the sentence for people, with the measured value and the limit.
         value: what was measured, in the unit the text names.
         limit: the limit it was held against, in the same unit.
@@ -68,9 +69,9 @@ class Quality:
 
     Attributes:
         size_px: shorter side of the box, px of the original photo.
-        sharpness: variance of the Laplacian of the aligned crop; higher is sharper.
-        brightness: mean luma of the aligned crop, 0..255.
-        contrast: standard deviation of the luma of the aligned crop, 0..255.
+        sharpness: variance of the Laplacian of the inner part of the aligned crop.
+        brightness: mean luma of the same part, 0..255.
+        contrast: standard deviation of the luma of the same part, 0..255.
         yaw_deg, pitch_deg, roll_deg: pose estimated from the five points, rough; 0 is frontal.
         inside: share of the aligned crop that lies inside the photo, 0..1.
         reasons: empty when the face is good enough.

@@ -65,9 +65,13 @@ def main() -> None:
 
     console.print("\n[bold]arcwise: faces found and aligned, offline[/bold]\n")
     console.print(table)
-    console.print(f"\nWritten to {OUTPUT}/: both photos with boxes and points, and the crops on the")
+    console.print(
+        f"\nWritten to {OUTPUT}/: both photos with boxes and points, and the crops on the"
+    )
     console.print("ArcFace template (aligned.png), ready for any ArcFace model.\n")
-    console.print("[bold]Still to come:[/bold] arcwise does not ship an embedding model yet, so this")
+    console.print(
+        "[bold]Still to come:[/bold] arcwise does not ship an embedding model yet, so this"
+    )
     console.print("demo names nobody. With an ArcFace model of your own it already does:")
     console.print("  arcwise models add MODEL.onnx --input rgb,127.5,127.5 --license WORDS")
     console.print("  arcwise enroll PEOPLE_FOLDER     (one folder of photos for each person)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,6 +43,7 @@ CALIBRATION = Calibration(
 # Cosine
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float32, (3, 4), elements=st.integers(-8, 8)),
     arrays.arrays(np.float32, (2, 4), elements=st.integers(-8, 8)),
@@ -160,6 +161,7 @@ def test_a_missing_calibration_is_named(tmp_path: Path) -> None:
 # Thresholds
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000_000), st.floats(1e-6, 0.5))
 def test_a_gallerys_rate_keeps_a_strangers_chance(n_people: int, fpir: float) -> None:
     fmr = fmr_for_gallery(n_people, fpir=fpir)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -117,6 +117,7 @@ def test_a_photo_that_was_not_read_says_why() -> None:
 # Embeddings
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(
         np.float32,

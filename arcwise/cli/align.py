@@ -56,7 +56,7 @@ def align(
             continue
         points = np.stack([face.points_px for face in faces])
         crops = align_faces(photo.image, points, size_px=size)
-        for number, crop in enumerate(crops):
+        for number, crop in enumerate(crops, start=1):
             place = pictures.place_for(faces.source, suffix=".png", part=f"_face{number}")
             write_image(place, crop)
             written.append({"photo": faces.source, "face": number, "crop": str(place)})

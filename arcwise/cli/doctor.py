@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -72,6 +71,8 @@ def _to_plain(finding: Finding) -> dict[str, Any]:
 
 
 def _version_of(distribution: str) -> str | None:
+    from importlib import metadata  # 60 ms that `arcwise --help` need not pay
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

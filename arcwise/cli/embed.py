@@ -49,7 +49,9 @@ def embed(
     sources = resolve_photos(photos)
     found = recognizer.analyze_many(sources)
     results = list(watch(found, total=len(sources), doing="embedding"))
-    faces = [(result.source, n, face) for result in results for n, face in enumerate(result)]
+    faces = [
+        (result.source, n, face) for result in results for n, face in enumerate(result, start=1)
+    ]
     if out:
         buffer = io.BytesIO()
         np.savez(
@@ -64,7 +66,7 @@ def embed(
             model=np.str_(recognizer.embedder.name),
             model_digest=np.str_(recognizer.embedder.digest),
         )
-        write_atomically(out, buffer.getvalue())
+        write_atomically(out, buffer.getvalue(), private=True)
     if as_json:
         plain = [result.to_dict() for result in results]
         for result, row in zip(results, plain, strict=True):

@@ -23,6 +23,9 @@ from arcwise.cli.show import print_json, print_note, print_table, watch
 
 if TYPE_CHECKING:
     from arcwise.evaluate.summary import VerificationReport
+    from arcwise.photos import Photos
+    from arcwise.recognizer import Recognizer
+    from arcwise.types import Pair, Select
 
 evaluate_app = typer.Typer(help="Measure a model by the standard protocols.", no_args_is_help=True)
 
@@ -68,50 +71,67 @@ def verification(
     as_json: JsonOption = False,
 ) -> None:
     """Are two photos of one person? Ten-fold accuracy, TAR@FAR, EER over a list of pairs."""
-    import json
-
     from arcwise.evaluate.pairs import read_pairs
     from arcwise.evaluate.verification import evaluate_pairs
-    from arcwise.files import write_atomically
     from arcwise.photos import open_photos
 
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
     with open_photos(photos) as archive:
         listed = read_pairs(pairs, photos=archive.names)
-        there = set(archive.names)
-        wanted = sorted({name for pair in listed for name in (pair.a, pair.b)})
-        reasons = {name: "not among the photos" for name in wanted if name not in there}
-        names = [name for name in wanted if name in there]
-        results = recognizer.choose_many(map(archive.read, names), select=select)
-        vectors: dict[str, Any] = {}
-        for name, result in zip(
-            names, watch(results, total=len(names), doing="embedding"), strict=True
-        ):
-            if result.error is not None:
-                reasons[name] = str(result.error)
-            else:
-                vectors[name] = result.faces[0].embedding
+        vectors, reasons = _embed_photos(recognizer, archive, listed, select)
     reports = [
-        evaluate_pairs(
-            listed, vectors, protocol=wanted_protocol, failed=reasons, failed_policy=failed
-        )
-        for wanted_protocol in (protocol or [ProtocolName.exact])
+        evaluate_pairs(listed, vectors, protocol=name, failed=reasons, failed_policy=failed)
+        for name in (protocol or [ProtocolName.exact])
     ]
     plain = {"model": recognizer.embedder.name, "model_digest": recognizer.embedder.digest}
     documents = [plain | report.to_dict() for report in reports]
     if out:
-        is_json = out.suffix == ".json"
-        text = json.dumps(documents, indent=2) if is_json else _to_markdown(plain, reports)
-        write_atomically(out, text.encode())
+        _write_report(out, plain, documents, reports)
     if as_json:
         print_json(documents)
         return
     for report in reports:
         rows = [[row.name, row.value, row.definition] for row in report.rows()]
-        print_table(["what", "value", "definition"], rows, title=f"{plain['model']}")
+        print_table(["what", "value", "definition"], rows, title=plain["model"])
     if reasons:
         print_note(f"{len(reasons)} photos gave no embedding; --json or --out names them")
+
+
+def _embed_photos(
+    recognizer: Recognizer, archive: Photos, pairs: list[Pair], select: Select
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Vectors by name of the photo, and why the others have none."""
+    there = set(archive.names)
+    wanted = sorted({name for pair in pairs for name in (pair.a, pair.b)})
+    reasons = {name: "not among the photos" for name in wanted if name not in there}
+    names = [name for name in wanted if name in there]
+    results = recognizer.choose_many(map(archive.read, names), select=select)
+    vectors = {}
+    watched = watch(results, total=len(names), doing="embedding")
+    for name, result in zip(names, watched, strict=True):
+        if result.error is not None:
+            reasons[name] = str(result.error)
+        else:
+            vectors[name] = result.faces[0].embedding
+    return vectors, reasons
+
+
+def _write_report(
+    out: Path,
+    plain: dict[str, str],
+    documents: list[dict[str, Any]],
+    reports: list[VerificationReport],
+) -> None:
+    import json
+
+    from arcwise.files import write_atomically
+
+    if out.suffix == ".json":
+        text = json.dumps(documents, indent=2) + "\n"
+    else:
+        text = _to_markdown(plain, reports)
+    write_atomically(out, text.encode())
 
 
 def _to_markdown(plain: dict[str, str], reports: list[VerificationReport]) -> str:

@@ -6,18 +6,20 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from arcwise.settings import Provider, Settings
-from arcwise.types import Select
 
 if TYPE_CHECKING:
     from arcwise.gallery import Gallery
     from arcwise.image import PhotoSource
     from arcwise.recognizer import Recognizer
 
+
+SelectName = Literal["largest", "center", "only"]
+"""The same words as `arcwise.types.Select`, which would load numpy for every --help."""
 
 PhotosArgument = Annotated[
     list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, or - (stdin).")
@@ -39,7 +41,9 @@ StrictOption = Annotated[
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="Embed the mirror image too: slower, a little better.")
 ]
-SelectOption = Annotated[Select, typer.Option("--select", help="Which face of several is meant.")]
+SelectOption = Annotated[
+    SelectName, typer.Option("--select", help="Which face of several is meant.")
+]
 GalleryOption = Annotated[
     Path | None,
     typer.Option("--gallery", "-g", help="Gallery file (default: gallery.db in your folder)."),

@@ -226,7 +226,7 @@ def describe_spread(scores: Doubles) -> Spread:
 
 
 def decidability(genuine: Spread, impostor: Spread) -> float | None:
-    """d': distance of the two means in units of their common standard deviation.
+    """d': how far the two means are apart, in units of their common standard deviation.
 
     Returns:
         The value, or None where neither class varies.

@@ -108,7 +108,7 @@ def run_exact(ordered: SortedScores, failures: Failures) -> Outcome:
 
 
 def run_insightface(ordered: SortedScores, failures: Failures) -> Outcome:
-    """The grid of InsightFace: squared distance 2 - 2 cos, thresholds 0 to 4 by 0.01, rule `<`.
+    """The grid of InsightFace: 2 - 2 cos, thresholds 0 to 4 by 0.01, rule `<`.
 
     Per fold the first threshold of the grid with the greatest accuracy on the other folds.
     """
@@ -144,7 +144,7 @@ RULES: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Accepted:
-    """Pairs with squared distance < t, by fold and threshold.
+    """Pairs with 2 - 2 cos < t, by fold and threshold.
 
     Attributes:
         same, different: (F, T) int64 accepted pairs of the class.
@@ -159,7 +159,7 @@ class _Accepted:
 
 def _count_accepted(ordered: SortedScores, grid: Doubles, n_folds: int) -> _Accepted:
     squared = np.clip(2.0 - 2.0 * ordered.scores, 0.0, 4.0)
-    first = np.searchsorted(grid, squared, side="right")  # index of the first t > squared distance
+    first = np.searchsorted(grid, squared, side="right")  # index of the first t > 2 - 2 cos
     width = len(grid) + 1
     cell = (ordered.is_same * n_folds + ordered.folds) * width + first
     counts = np.bincount(cell, minlength=2 * n_folds * width).reshape(2, n_folds, width)

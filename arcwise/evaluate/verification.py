@@ -215,7 +215,7 @@ def _check_arrays(
         at = int(np.argmax(wrong))
         raise InputError(
             f"similarity {at} is {scores[at]}, a cosine lies in -1..1",
-            hint="normalize the embeddings, and give similarities, not distances",
+            hint="normalize the embeddings, and give similarities: higher is more alike",
         )
     if not np.isin(labels, (0, 1)).all():
         raise InputError("is_same must hold only True and False, or 1 and 0")

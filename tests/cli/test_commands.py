@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from arcwise.cli.options import SelectName
 from arcwise.cli.run import run
 from arcwise.image import read_image
+from arcwise.types import Select
 
 
 @pytest.fixture
@@ -40,6 +42,10 @@ def call_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     code, out, err = call(capsys, *arguments, "--json")
     assert code in (0, 1), err
     return json.loads(out)
+
+
+def test_the_words_of_select_are_those_of_the_library() -> None:
+    assert get_args(SelectName) == get_args(Select)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
