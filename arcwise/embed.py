@@ -16,7 +16,9 @@ from arcwise.types import Crops, Embeddings, Floats
 from arcwise.zoo.card import InputContract, ModelCard
 from arcwise.zoo.registry import Model
 
-_CROPS_PER_RUN = 16
+_CROPS_PER_RUN = {"cpu": 4, "coreml": 16, "cuda": 64}
+"""By provider. Measured on a CPU: one to four crops stay in its cache, sixteen take a third longer
+each (docs/experiments.md)."""
 
 
 def prepare_crops(crops: Crops, contract: InputContract) -> Floats:
@@ -134,7 +136,7 @@ class ONNXEmbedder:
         return Embeddings.from_raw(raw)
 
     def _run(self, crops: Crops) -> Floats:
-        step = self._session.max_batch or _CROPS_PER_RUN
+        step = self._session.max_batch or _CROPS_PER_RUN[self.provider]
         rows = np.empty((len(crops), self.dimension), np.float32)
         for start in range(0, len(crops), step):
             batch = prepare_crops(crops[start : start + step], self.card.input)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import SessionError
+from arcwise.rewrite import spell_out_prelu
 from arcwise.settings import Provider
 
 log = logging.getLogger(__name__)
@@ -119,13 +120,16 @@ class Session:
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors only: what matters is raised
         options.intra_op_num_threads = threads
+        # Waiting threads would otherwise spin and take the processor from the rest of the work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         asked = [_PROVIDERS[choice.provider]]
         if choice.provider != "cpu":
             asked.append(_PROVIDERS["cpu"])
         described = "the graph" if isinstance(model, bytes) else str(model)
+        graph = spell_out_prelu(model) if choice.provider == "cpu" else model
         try:
             self._session = runtime.InferenceSession(
-                model if isinstance(model, bytes) else str(model), options, providers=asked
+                graph if isinstance(graph, bytes) else str(graph), options, providers=asked
             )
         except Exception as exc:
             raise SessionError(

@@ -21,6 +21,7 @@ from machine import describe_machine, load_photos, pin_to
 from arcwise.align import align_faces
 from arcwise.detect.mtcnn import MTCNN
 from arcwise.embed import ONNXEmbedder, prepare_crops
+from arcwise.errors import UnknownModelError
 from arcwise.image import read_image
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
@@ -105,7 +106,10 @@ def main() -> None:
     given = parser.parse_args()
     n_cores = pin_to(given.cores)
     settings = replace(Settings.from_environment(), threads=n_cores, provider="cpu")
-    model = find_model(given.model, settings) if given.model else default_model(settings).model
+    try:
+        model = find_model(given.model, settings) if given.model else default_model(settings).model
+    except UnknownModelError as exc:
+        raise SystemExit(f"{exc}; {exc.hint}") from exc
     detector = MTCNN(threads=n_cores)
     embedder = ONNXEmbedder(model, threads=n_cores)
     source, files = load_photos(given.photos)

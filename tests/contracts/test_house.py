@@ -15,7 +15,7 @@ MODULES = read_modules()
 OWNERS = {
     "torch": ("nn/", "train/", "data/loader.py", "data/sampler.py", "invert.py", "export.py"),
     "onnxruntime": ("session.py", "quantize.py"),
-    "onnx": ("zoo/", "detect/", "convert/", "export.py", "quantize.py"),
+    "onnx": ("zoo/", "detect/", "convert/", "rewrite.py", "export.py", "quantize.py"),
     "cv2": ("image.py", "pyramid.py", "draw.py", "live/capture.py"),
     "PIL": ("image.py", "decode.py", "draw.py"),
     "sqlalchemy": ("store/",),
