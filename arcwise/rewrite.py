@@ -13,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 
-from arcwise.errors import SessionError
+from arcwise.errors import InputError, SessionError
 from arcwise.files import read_bytes
 
 
@@ -32,16 +32,18 @@ def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
         its weights lie in other files.
 
     Raises:
-        SessionError: not an ONNX graph.
-        InputError: the file cannot be read.
+        SessionError: the file cannot be read, or is not an ONNX graph.
     """
+    described = "the graph" if isinstance(model, bytes) else str(model)
     try:
         content = model if isinstance(model, bytes) else read_bytes(model)
         proto = onnx.load_model_from_string(content)
+    except InputError as exc:
+        raise SessionError(str(exc), hint=exc.hint) from exc
     except DecodeError as exc:
-        described = "the graph" if isinstance(model, bytes) else str(model)
         raise SessionError(
-            f"{described} is not an ONNX graph", hint="is the file whole? fetch or convert it again"
+            f"onnxruntime cannot load {described}: it is not an ONNX graph",
+            hint="is it a whole ONNX file? fetch or convert it again",
         ) from exc
     graph = proto.graph
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):

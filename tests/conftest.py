@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -13,6 +14,10 @@ from onnx import TensorProto, helper
 from arcwise.convert import convert_model
 from arcwise.files import sha256_of_file
 from arcwise.zoo.card import InputContract, License, ModelCard, PublishedThreshold, save_card
+
+# A loaded machine may take any time for one example; how long tests take is pytest-timeout's.
+hypothesis.settings.register_profile("arcwise", deadline=None)
+hypothesis.settings.load_profile("arcwise")
 
 
 @pytest.fixture(scope="session")

@@ -90,17 +90,27 @@ def test_a_mirrored_photo_has_mirrored_points(
     np.testing.assert_allclose(back, face.points_px, atol=0.05 * width)
 
 
-def test_the_largest_face_comes_first(detector: MTCNN, photos: dict[str, Image]) -> None:
-    near = cv2.resize(photos["Grace Hopper"], None, fx=1.2, fy=1.2)
-    far = photos["Eileen Collins"][:300, 80:380]
-    canvas = np.full((near.shape[0], 1000, 3), 60, np.uint8)
-    canvas[:300, :300] = far
-    canvas[:, 1000 - near.shape[1] :] = near
+def test_photos_of_one_size_do_not_take_each_others_faces(
+    detector: MTCNN, photos: dict[str, Image]
+) -> None:
+    one, other = photos["Grace Hopper"][:512], photos["Eileen Collins"]
+    pairs = [np.hstack([one, other]), np.hstack([other, one])]  # faces in the same places
+    alone = [detector.detect([pair])[0] for pair in pairs]
+    assert [len(faces) for faces in alone] == [2, 2]
+    assert_same_faces(detector.detect(pairs), alone, 1e-3)
+
+
+@pytest.mark.parametrize("near", ["Grace Hopper", "Eileen Collins"])
+def test_the_largest_face_comes_first(near: str, detector: MTCNN, photos: dict[str, Image]) -> None:
+    zoom = {"Grace Hopper": 0.4, "Eileen Collins": 0.7} | {near: 1.4}
+    canvas = np.full((900, 1600, 3), 60, np.uint8)
+    for left, (person, photo) in zip((0, 800), photos.items(), strict=True):
+        scaled = cv2.resize(photo, None, fx=zoom[person], fy=zoom[person])
+        canvas[: scaled.shape[0], left : left + scaled.shape[1]] = scaled
     (faces,) = detector.detect([canvas])
     sizes = [float(np.prod(face.size_wh_px)) for face in faces]
     assert len(faces) == 2
-    assert sizes == sorted(sizes, reverse=True)
-    assert faces[0].box_xyxy_px[0] > 300 > faces[1].box_xyxy_px[0]
+    assert sizes[0] > 1.5 * sizes[1]
 
 
 def test_a_face_below_the_smallest_size_is_not_looked_for(photos: dict[str, Image]) -> None:
