@@ -94,10 +94,21 @@ def test_photos_of_one_size_do_not_take_each_others_faces(
     detector: MTCNN, photos: dict[str, Image]
 ) -> None:
     one, other = photos["Grace Hopper"][:512], photos["Eileen Collins"]
-    pairs = [np.hstack([one, other]), np.hstack([other, one])]  # faces in the same places
+    pairs = [np.hstack([one, other]), np.hstack([one, mirror_image(other)])]  # one twice
     alone = [detector.detect([pair])[0] for pair in pairs]
     assert [len(faces) for faces in alone] == [2, 2]
     assert_same_faces(detector.detect(pairs), alone, 1e-3)
+
+
+def test_a_very_dark_face_is_found_at_the_second_look(
+    detector: MTCNN, photos: dict[str, Image]
+) -> None:
+    bright = photos["Eileen Collins"]
+    dark = (bright * 0.11).astype(np.uint8)  # the first look finds nothing below 0.13
+    blank = np.zeros_like(bright)
+    none, (found,), (face,), nobody = detector.detect([blank, dark, bright, blank])
+    assert none == nobody == []
+    np.testing.assert_allclose(found.points_px, face.points_px, atol=8)
 
 
 @pytest.mark.parametrize("near", ["Grace Hopper", "Eileen Collins"])
