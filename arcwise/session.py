@@ -105,7 +105,6 @@ class Session:
 
     Raises:
         SessionError: the graph cannot be loaded, or strict and the provider does not run.
-        InputError: the file cannot be read.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 from arcwise import session as session_module
-from arcwise.errors import InputError, SessionError
+from arcwise.errors import SessionError
 from arcwise.session import Session, available_providers, choose_provider, import_runtime
 from tests.tiny_models import build_graph, flattening, write
 
@@ -157,17 +157,17 @@ def test_the_batch_a_graph_was_frozen_to_is_known(batch: int | str, most: int | 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", TWICE[: len(TWICE) // 2]])
 def test_a_broken_graph_is_refused(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(SessionError, match="the graph"):
+    with pytest.raises(SessionError, match="onnxruntime cannot load the graph"):
         Session(content, provider="cpu")
     path = write(tmp_path / "broken.onnx", content)
-    with pytest.raises(SessionError, match=r"broken\.onnx") as caught:
+    with pytest.raises(SessionError, match=r"onnxruntime cannot load .*broken\.onnx") as caught:
         Session(path, provider="cpu")
     assert caught.value.hint
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.onnx"):
+    with pytest.raises(SessionError, match=r"nowhere\.onnx"):
         Session(tmp_path / "nowhere.onnx", provider="cpu")
 
 
