@@ -37,11 +37,11 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## the numbers of the README; needs ARCWISE_TEST_DATA for most of them
+bench: $(READY)  ## the numbers of the README: make bench MODEL=model.onnx
 	$(BIN)/python benchmarks/detect.py
-	$(BIN)/python benchmarks/recognize.py
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/recognize.py $(if $(MODEL),--model $(MODEL))
 
 clean:
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -50,18 +50,20 @@ def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
         return model
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
+    replaced: set[str] = set()
     for node in graph.node:
         slopes = constants.get(node.input[1]) if node.op_type == "PRelu" else None
         if slopes is None or slopes.data_type != onnx.TensorProto.FLOAT:
             nodes.append(node)
         else:
             nodes += _spell_out(node, slopes, graph)
-    if len(nodes) == len(graph.node):
+            replaced.add(slopes.name)
+    if not replaced:
         return model
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    unused = replaced - {name for node in nodes for name in node.input}
+    tensors = [tensor for tensor in graph.initializer if tensor.name not in unused]
     del graph.initializer[:]
     graph.initializer.extend(tensors)
     rewritten: bytes = proto.SerializeToString()

@@ -21,7 +21,7 @@ from arcwise.cli.options import (
     build_settings,
     open_people,
 )
-from arcwise.cli.show import print_json, print_note, print_table, watch
+from arcwise.cli.show import count, print_json, print_note, print_table, watch
 
 if TYPE_CHECKING:
     from arcwise.types import Enrollment
@@ -106,4 +106,5 @@ def _print_people(enrolled: list[tuple[str, Enrollment]]) -> None:
         rows += [["", "-", "", f"{r.source}: {r.text}"] for r in enrollment.rejected]
     print_table(["person", "new", "faces", "note"], rows)
     n_accepted = sum(len(enrollment.accepted) for _, enrollment in enrolled)
-    print_note(f"{n_accepted} new faces of {len(enrolled)} people")
+    faces, people = count(n_accepted, "new face"), count(len(enrolled), "person", "people")
+    print_note(f"{faces} of {people}")

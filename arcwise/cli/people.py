@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arcwise.cli.options import GalleryOption, JsonOption, build_settings
-from arcwise.cli.show import print_json, print_note, print_table
+from arcwise.cli.show import count, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from arcwise.store import SQLStore
@@ -34,7 +34,7 @@ def people(gallery: GalleryOption = None, as_json: JsonOption = False) -> None:
     rows = [[person.name, str(person.n_templates), person.created_at] for person in listed]
     print_table(["person", "faces", "since (UTC)"], rows)
     filled_by = f", filled by {stamp.model_name}" if stamp else ""
-    print_note(f"{len(listed)} people{filled_by}")
+    print_note(f"{count(len(listed), 'person', 'people')}{filled_by}")
 
 
 def rename(old: NameArgument, new: NameArgument, gallery: GalleryOption = None) -> None:
@@ -52,7 +52,7 @@ def merge(into: NameArgument, other: NameArgument, gallery: GalleryOption = None
 
     with closing(_open_store(gallery)) as store:
         person = store.merge(clean_name(into), clean_name(other))
-    print_note(f"{person.name} now has {person.n_templates} faces; {other} is gone")
+    print_note(f"{person.name} now has {count(person.n_templates, 'face')}; {other} is gone")
 
 
 def forget(
@@ -65,4 +65,4 @@ def forget(
     with closing(_open_store(gallery)) as store:
         for name in names:
             person = store.forget(clean_name(name))
-            print_note(f"forgot {person.name}: {person.n_templates} faces erased")
+            print_note(f"forgot {person.name}: {count(person.n_templates, 'face')} erased")

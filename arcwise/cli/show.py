@@ -51,6 +51,11 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title:
     console.print(table, crop=False)
 
 
+def count(number: int, thing: str, things: str = "") -> str:
+    """A number with its noun: 1 face, 2 faces."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
 def print_note(text: str) -> None:
     """One line for people, on stderr."""
     typer.echo(text, err=True)
