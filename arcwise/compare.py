@@ -21,9 +21,9 @@ from arcwise.files import read_bytes
 from arcwise.types import Floats
 
 COMPARE_FMR = 1e-3
-"""False match rate that `compare` aims at; the golden mean of user expectations (DESIGN)."""
+"""False match rate that `compare` aims at: our choice, see docs/thresholds.md."""
 IDENTIFY_FPIR = 1e-2
-"""Chance that a stranger is named by `identify`, whatever the size of the gallery."""
+"""Chance that a stranger is named by `identify`, whatever the size of the gallery: our choice."""
 UNCALIBRATED_SIMILARITY = 0.40
 """Used when nothing is known of a model: the default of InsightFace's own server."""
 

@@ -16,7 +16,7 @@ ArcwiseError                      .hint: the next thing to try
 │   ├── UnknownPersonError        nobody of that name
 │   ├── DuplicatePersonError      that name is taken
 │   ├── ModelMismatchError        the gallery was filled by another model
-│   └── GalleryLockedError        another process holds the gallery
+│   └── GalleryLockedError        another process holds the gallery or keeps changing it
 ├── LearningError                 training and what leads to it
 │   ├── DatasetError
 │   ├── CheckpointError
@@ -115,7 +115,7 @@ class ModelMismatchError(GalleryError):
 
 
 class GalleryLockedError(GalleryError):
-    """Another process held the gallery for longer than we wait."""
+    """Another process held the gallery, or kept changing it, for longer than we wait."""
 
 
 class LearningError(ArcwiseError):

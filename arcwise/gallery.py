@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from arcwise.compare import Calibration, Threshold, identify_threshold
 from arcwise.decide import decide_match
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
 from arcwise.image import PhotoSource
-from arcwise.nearest import NearestPeople, Ranking
+from arcwise.nearest import Candidate, NearestPeople, Ranking
 from arcwise.quality import ENROLL, find_faults
 from arcwise.store import NewTemplate, SQLStore, Stamp
 from arcwise.types import (
@@ -38,6 +38,8 @@ from arcwise.types import (
 )
 
 MAX_NAME_LENGTH = 200
+
+_EMPTY_EMBEDDING = "the model gave an empty embedding (all zeros) for this face"
 
 
 class Analyzer(Protocol):
@@ -96,7 +98,7 @@ def clean_name(name: str) -> str:
     cleaned = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(cleaned) <= MAX_NAME_LENGTH:
         raise InputError(
-            f"a name must have 1 to {MAX_NAME_LENGTH} characters, got {len(cleaned)}",
+            f"a name must have 1 to {MAX_NAME_LENGTH} characters, {name!r:.60} has {len(cleaned)}",
             hint="give each person a short name",
         )
     # Cc control, Cs half of a surrogate pair (cannot be stored), Zl and Zp line breaks
@@ -213,7 +215,7 @@ class Gallery:
             What was accepted and what was rejected why, in the order of `people`.
 
         Raises:
-            InputError: a name cannot be used or is given twice, or somebody has no photos.
+            InputError: a name, which is told, cannot be used, is given twice or has no photos.
             ModelMismatchError: another model filled this gallery.
             GalleryError: the gallery cannot be written; nobody is enrolled by half.
         """
@@ -240,8 +242,7 @@ class Gallery:
             templates.append(outcome)
         if not templates:
             return Enrollment(self._store.find_person(name), (), tuple(rejected))
-        self._store.claim(self._stamp)
-        person = self._store.add_templates(name, templates)
+        person = self._store.add_templates(name, templates, self._stamp)
         look_alike = self._find_look_alike(person, np.stack([t.vector for t in templates]))
         return Enrollment(person, tuple(accepted), tuple(rejected), look_alike)
 
@@ -301,14 +302,14 @@ class Gallery:
         Raises:
             InputError: a face has no embedding.
             ModelMismatchError: another model filled this gallery.
+            GalleryLockedError: the gallery changes faster than it can be searched.
         """
         if not faces:
             return []
         ranking = self._nearest.rank(np.stack([_embedding_of(face) for face in faces]))
         threshold = self._threshold(ranking)
         return [
-            decide_match(face, row, threshold)
-            for face, row in zip(faces, ranking.rows, strict=True)
+            _decide(face, row, threshold) for face, row in zip(faces, ranking.rows, strict=True)
         ]
 
 
@@ -355,11 +356,21 @@ def _examine_photo(
     faults = find_faults(face.quality, ENROLL) if face.quality else ()
     if faults:
         return Rejection(photo.source, "low_quality", "; ".join(fault.text for fault in faults))
+    vector = _embedding_of(face)
+    if not vector.any():
+        return Rejection(photo.source, "low_quality", _EMPTY_EMBEDDING)
     measured = asdict(face.quality) if face.quality else {}
     measured.pop("reasons", None)
-    vector = _embedding_of(face)
     norm = 1.0 if face.norm is None else face.norm
     return NewTemplate(vector, norm, photo.digest, measured)
+
+
+def _decide(face: Face, ranked: Sequence[Candidate], threshold: Threshold) -> Match:
+    if _embedding_of(face).any():
+        return decide_match(face, ranked, threshold)
+    # It is equally far from everybody: whoever is nearest is nobody in particular.
+    nobody = decide_match(face, (), threshold)
+    return replace(nobody, status="low_quality", why=_EMPTY_EMBEDDING)
 
 
 def _embedding_of(face: Face) -> Floats:

@@ -11,7 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -23,13 +23,22 @@ from arcwise.errors import ImageError, InputError
 from arcwise.files import translate_os_errors, write_atomically
 from arcwise.types import Image
 
+
+class OpenFile(Protocol):
+    """A file open for reading bytes, or whatever reads like one."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next `size` bytes, or all that are left."""
+        ...
+
+
 PhotoSource = (
     str
     | os.PathLike[str]
     | bytes
     | bytearray
     | memoryview
-    | BinaryIO
+    | OpenFile
     | PIL.Image.Image
     | NDArray[Any]
 )
@@ -49,7 +58,10 @@ _ENCODINGS: dict[str, tuple[int | None, int]] = {
     ".tiff": (None, _ANY_SIDE),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 16_383),  # WEBP_MAX_DIMENSION of libwebp
 }
+PICTURE_SUFFIXES = tuple(_ENCODINGS)
+"""What `write_image` can write."""
 
+_MAX_FILE_BYTES = 1 << 30  # no photo within the pixel limit is larger
 _FLOAT_SLACK = 1e-4  # resampling leaves values a little outside of 0..1
 
 
@@ -122,7 +134,7 @@ def _read_path(source: str | os.PathLike[str], name: str) -> bytes:
     path = Path(os.path.expanduser(source))  # noqa: PTH111 - Path.expanduser fails for "~nobody"
     try:
         with translate_os_errors(path, doing="read"), path.open("rb") as file:
-            return _read_file(file, name)
+            return _read_file(file, name, size_bytes=os.fstat(file.fileno()).st_size)
     except ValueError as exc:
         raise ImageError(f"cannot read {name!r}: {exc}", hint="check the path") from exc
     except ImageError:
@@ -131,18 +143,20 @@ def _read_path(source: str | os.PathLike[str], name: str) -> bytes:
         raise ImageError(str(exc), hint=exc.hint) from exc
 
 
-def _read_open_file(file: BinaryIO, name: str) -> bytes:
+def _read_open_file(file: OpenFile, name: str) -> bytes:
     try:
         return _read_file(file, name)
     except (OSError, ValueError) as exc:
         raise ImageError(f"cannot read {name}: {exc}", hint='open it with mode "rb"') from exc
 
 
-def _read_file(file: BinaryIO, name: str) -> bytes:
+def _read_file(file: OpenFile, name: str, *, size_bytes: int = 0) -> bytes:
     head = file.read(HEAD_BYTES)
     if not isinstance(head, bytes):
         raise ImageError(f"{name} gives text, not bytes", hint='open it with mode "rb"')
     recognize_format(head, name=name)  # before a film of gigabytes is read to its end
+    if size_bytes > _MAX_FILE_BYTES:
+        raise ImageError(f"{name} has {size_bytes} bytes", hint="a photo has at most 1 GiB")
     return head + file.read()
 
 

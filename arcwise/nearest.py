@@ -11,9 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from threading import Lock
 
+from arcwise.errors import GalleryLockedError
 from arcwise.index import ExactIndex
-from arcwise.store import SQLStore, Stamp
+from arcwise.store import Revision, SQLStore, Stamp
 from arcwise.types import Floats
+
+_MAX_SEARCHES = 5
 
 _log = logging.getLogger(__name__)
 
@@ -64,24 +67,29 @@ class NearestPeople:
         Raises:
             ModelMismatchError: another model filled the gallery.
             InputError: a vector has another dimension or is not finite.
+            GalleryLockedError: the gallery changes faster than it can be searched.
         """
-        while True:
+        for _ in range(_MAX_SEARCHES):
             with self._lock:
-                self._follow()
+                revision = self._follow()
                 rows = self._search(vectors)
                 n_people = len(self._sizes)
-            # Names are read last: who was forgotten since the search began has none. Then the
-            # search is done again, without them.
+            # Names are read last: who was forgotten since the search began has none, nor has
+            # anybody when the file was replaced. Then the search is done again.
             ids = {person_id for row in rows for person_id in row}
-            names = self._store.names(ids)
+            names = self._store.names(ids, revision)
             if ids == names.keys():
-                break
-        return Ranking(
-            rows=tuple(
-                tuple(Candidate(person, names[person], value) for person, value in row.items())
-                for row in rows
-            ),
-            n_people=n_people,
+                return Ranking(
+                    rows=tuple(
+                        tuple(Candidate(one, names[one], value) for one, value in row.items())
+                        for row in rows
+                    ),
+                    n_people=n_people,
+                )
+        raise GalleryLockedError(
+            f"the gallery is changing too fast: in each of {_MAX_SEARCHES} searches somebody who "
+            "was found had gone before their name could be read",
+            hint="wait until the other process has finished, then try again",
         )
 
     def check_models(self) -> None:
@@ -91,8 +99,10 @@ class NearestPeople:
             ModelMismatchError: another model filled the gallery.
         """
         present = self._store.stamp()
-        if present is None:
-            return
+        if present is not None:
+            self._check_stamp(present)
+
+    def _check_stamp(self, present: Stamp) -> None:
         present.check_model(self._stamp)
         if present.detector_digest != self._stamp.detector_digest and not self._is_detector_told:
             self._is_detector_told = True
@@ -109,17 +119,22 @@ class NearestPeople:
         self._index = ExactIndex(self._stamp.dimension)
         self._owners: dict[int, int] = {}  # person id by template id
         self._sizes: Counter[int] = Counter()  # templates by person id
-        self._revision = 0
+        self._revision: Revision | None = None
 
-    def _follow(self) -> None:
-        """Apply what changed since the last search. Cut off in the middle, it can be repeated."""
+    def _follow(self) -> Revision:
+        """Apply what changed since the last search. Cut off in the middle, it can be repeated.
+
+        Returns:
+            The revision the index is at now.
+        """
         revision = self._store.revision()
         if revision == self._revision:
-            return
-        self.check_models()
-        if revision < self._revision:  # an older copy of the file was put back
-            self._start()
+            return revision
         changes = self._store.changes_since(self._revision)
+        if changes.stamp is not None:
+            self._check_stamp(changes.stamp)
+        if changes.is_everything:  # the first search, or the file was replaced
+            self._start()
         self._index.remove(changes.removed)
         for template_id in changes.removed.tolist():
             self._owners.pop(template_id, None)
@@ -129,6 +144,7 @@ class NearestPeople:
         self._owners.update(zip(changes.ids.tolist(), changes.person_ids.tolist(), strict=True))
         self._sizes = Counter(self._owners.values())
         self._revision = changes.revision
+        return changes.revision
 
     def _search(self, vectors: Floats) -> list[dict[int, float]]:
         """For each vector the two nearest people: similarity by person id, nearest first."""

@@ -6,6 +6,7 @@ what systems leave beside photos (__MACOSX, @eaDir, Thumbs.db) are skipped.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import zipfile
@@ -91,6 +92,10 @@ class Photos:
         with self._lock, _translate_zip_errors(self._root, f"cannot read {name} in"):
             return self._archive.read(place)
 
+    def open(self, name: str) -> LazyPhoto:
+        """One photo as an open file that is read when it is needed; errors come then."""
+        return LazyPhoto(self, name)
+
     def close(self) -> None:
         """Close the archive; nothing can be read from it afterwards. A folder stays as it is."""
         if self._archive is not None:
@@ -118,6 +123,30 @@ class Photos:
         return InputError(
             f"no photo {name!r} among the {len(self.names)} of {self._root}", hint=hint
         )
+
+
+class LazyPhoto:
+    """A photo of a folder or archive as an open file; read from it, and it is fetched.
+
+    Args:
+        photos: where it is.
+        name: its name there.
+    """
+
+    def __init__(self, photos: Photos, name: str) -> None:
+        self.name = name
+        self._photos = photos
+        self._content: io.BytesIO | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes of the photo.
+
+        Raises:
+            InputError: no photo has that name, or it cannot be read.
+        """
+        if self._content is None:
+            self._content = io.BytesIO(self._photos.read(self.name))
+        return self._content.read(size)
 
 
 def open_photos(root: str | os.PathLike[str]) -> Photos:

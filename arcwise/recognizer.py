@@ -17,7 +17,7 @@ import numpy as np
 from arcwise.align import align_faces
 from arcwise.choose import choose_face
 from arcwise.compare import Calibration, choose_threshold, cosine_similarity
-from arcwise.detect import build_detector
+from arcwise.detect import build_detector, check_detector
 from arcwise.embed import ONNXEmbedder
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
 from arcwise.image import PhotoSource, describe_source, pixel_digest, read_image
@@ -69,7 +69,8 @@ class Recognizer:
 
     Raises:
         UnknownModelError: no such model or detector.
-        ModelMismatchError: the calibration belongs to another model.
+        InputError: the model is neither name, path nor Embedder, or the detector likewise.
+        ModelMismatchError: the calibration belongs to another model; raised at its first use.
     """
 
     def __init__(
@@ -86,10 +87,20 @@ class Recognizer:
         self._wanted_detector = detector
         self._flip = flip
         self._given_calibration = calibration
+        if isinstance(detector, str):
+            check_detector(detector)
+        elif not hasattr(detector, "detect"):
+            raise InputError(
+                f"detector is {detector!r:.60}", hint="give the name of a detector, or a Detector"
+            )
+        self._model: Model | None = None
         if isinstance(model, str | Path):
-            self._model: Model | None = find_model(model, self.settings)
-        else:
-            self._model = None
+            self._model = find_model(model, self.settings)
+        elif model is not None and not hasattr(model, "embed"):
+            raise InputError(
+                f"model is {model!r:.60}",
+                hint="give the name of an embedding model, the path of its file, or an Embedder",
+            )
 
     @cached_property
     def detector(self) -> Detector:

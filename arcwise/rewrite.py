@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ from onnx import helper, numpy_helper
 
 from arcwise.errors import InputError, SessionError
 from arcwise.files import read_bytes
+
+_LEAST_OPSET = 8  # since then Min and Max broadcast (ONNX changelog)
 
 
 def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
@@ -28,8 +31,8 @@ def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
         model: an ONNX file or its bytes.
 
     Returns:
-        The bytes of the rewritten graph; `model` itself when there was nothing to do, or when
-        its weights lie in other files.
+        The bytes of the rewritten graph; `model` itself when there was nothing to do, when its
+        weights lie in other files, or when its operator set is older than 8.
 
     Raises:
         SessionError: the file cannot be read, or is not an ONNX graph.
@@ -46,6 +49,8 @@ def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
             hint="is it a whole ONNX file? fetch or convert it again",
         ) from exc
     graph = proto.graph
+    if _opset(proto) < _LEAST_OPSET:
+        return model
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         return model
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -63,11 +68,31 @@ def spell_out_prelu(model: Path | str | bytes) -> Path | str | bytes:
     del graph.node[:]
     graph.node.extend(nodes)
     unused = replaced - {name for node in nodes for name in node.input}
-    tensors = [tensor for tensor in graph.initializer if tensor.name not in unused]
-    del graph.initializer[:]
-    graph.initializer.extend(tensors)
+    _drop(graph.initializer, unused)
+    _drop(graph.input, unused)  # up to IR 3 every initializer is also listed as an input
+    if proto.ir_version < 4:
+        _list_as_inputs(graph)
     rewritten: bytes = proto.SerializeToString()
     return rewritten
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    """Version of the standard operators; 0 when the graph does not say."""
+    return max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def _drop(entries: Any, names: set[str]) -> None:
+    kept = [entry for entry in entries if entry.name not in names]
+    del entries[:]
+    entries.extend(kept)
+
+
+def _list_as_inputs(graph: onnx.GraphProto) -> None:
+    listed = {entry.name for entry in graph.input}
+    for tensor in graph.initializer:
+        if tensor.name not in listed:
+            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.input.append(info)
 
 
 def _spell_out(

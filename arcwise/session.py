@@ -99,7 +99,8 @@ class Session:
 
     Args:
         model: path of the file, or its bytes.
-        provider: where to run; see `choose_provider`.
+        provider: where to run, see `choose_provider`; or a choice made before, so that several
+            graphs share one.
         strict: fail when the provider does not really run.
         threads: of one run; 0 lets the runtime choose.
 
@@ -111,12 +112,15 @@ class Session:
         self,
         model: Path | str | bytes,
         *,
-        provider: Provider = "auto",
+        provider: Provider | Choice = "auto",
         strict: bool = False,
         threads: int = 0,
     ) -> None:
         runtime = import_runtime()
-        choice = choose_provider(provider, strict=strict)
+        if isinstance(provider, Choice):
+            choice = provider
+        else:
+            choice = choose_provider(provider, strict=strict)
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors only: what matters is raised
         options.intra_op_num_threads = threads

@@ -5,17 +5,23 @@ The only reader of `os.environ`. It does not open, make or check any file.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from platformdirs import user_data_path
 
 from arcwise.errors import SettingsError
 
 Provider = Literal["auto", "cpu", "cuda", "coreml"]
+
+_log = logging.getLogger(__name__)
 
 PREFIX = "ARCWISE_"
 
@@ -32,10 +38,25 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """Every setting, without its prefix: what it does. docs/settings.md lists the same."""
 
+TEST_SETTINGS = frozenset({"TEST_DATA"})
+"""Variables with our prefix that are not settings: the tests read them."""
+
+LIMITS: dict[str, tuple[type[Any], float, float]] = {
+    "threads": (Integral, 0, 1024),
+    "max_megapixels": (Real, 1e-6, 10_000),
+    "min_face_px": (Integral, 12, 10_000),  # 12 px: the input of the first network
+    "batch_size": (Integral, 1, 4096),
+}
+"""Kind, least and most of each number. The upper limits only stop slips of the keyboard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the environment may decide. Attributes: see DESCRIPTIONS."""
+    """Everything the environment may decide. Attributes: see DESCRIPTIONS.
+
+    Raises:
+        SettingsError: a value cannot be used, wherever it came from.
+    """
 
     home: Path
     gallery: Path
@@ -46,6 +67,21 @@ class Settings:
     max_megapixels: float = 64.0
     min_face_px: int = 40
     batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("home", "gallery"):
+            if not isinstance(getattr(self, name), Path):
+                raise _refuse(name, getattr(self, name), hint="use a pathlib.Path")
+        if self.provider not in get_args(Provider):
+            known = ", ".join(get_args(Provider))
+            raise _refuse("provider", self.provider, hint=f"use one of {known}")
+        if not isinstance(self.strict, bool):
+            raise _refuse("strict", self.strict, hint="use True or False")
+        for name, (kind, least, most) in LIMITS.items():
+            value: Any = getattr(self, name)
+            if not isinstance(value, kind) or not least <= value <= most:
+                noun = "a whole number" if kind is Integral else "a number"
+                raise _refuse(name, value, hint=f"use {noun} from {least:g} to {most:,}")
 
     @property
     def models_dir(self) -> Path:
@@ -78,24 +114,32 @@ class Settings:
             for key, value in values.items()
             if key.startswith(PREFIX) and value.strip()
         }
+        for name in sorted(given.keys() - DESCRIPTIONS.keys() - TEST_SETTINGS):
+            _warn_of_slip(name)
         home = _path("HOME", given["HOME"]) if "HOME" in given else _user_folder()
-        provider = given.get("PROVIDER", "auto").lower()
-        if provider not in get_args(Provider):
-            raise SettingsError(
-                f"{PREFIX}PROVIDER is {provider!r}",
-                hint=f"use one of {', '.join(get_args(Provider))}",
-            )
         return cls(
             home=home,
             gallery=_path("GALLERY", given.get("GALLERY", str(home / "gallery.db"))),
             model=given.get("MODEL"),
-            provider=cast(Provider, provider),
+            provider=cast(Provider, given.get("PROVIDER", "auto").lower()),
             strict=_boolean("STRICT", given.get("STRICT", "0")),
-            threads=_whole("THREADS", given.get("THREADS", "0"), least=0),
-            max_megapixels=_number("MAX_MEGAPIXELS", given.get("MAX_MEGAPIXELS", "64"), least=1e-6),
-            min_face_px=_whole("MIN_FACE_PX", given.get("MIN_FACE_PX", "40"), least=12),
-            batch_size=_whole("BATCH_SIZE", given.get("BATCH_SIZE", "16"), least=1),
+            threads=_whole("THREADS", given.get("THREADS", "0")),
+            max_megapixels=_number("MAX_MEGAPIXELS", given.get("MAX_MEGAPIXELS", "64")),
+            min_face_px=_whole("MIN_FACE_PX", given.get("MIN_FACE_PX", "40")),
+            batch_size=_whole("BATCH_SIZE", given.get("BATCH_SIZE", "16")),
         )
+
+
+def _refuse(name: str, value: object, *, hint: str) -> SettingsError:
+    return SettingsError(f"{name} ({PREFIX}{name.upper()}) is {value!r}", hint=hint)
+
+
+@cache  # once for each name, however often settings are read
+def _warn_of_slip(name: str) -> None:
+    close = get_close_matches(name, DESCRIPTIONS, n=1)
+    if close:  # what resembles no setting may be somebody else's
+        message = "%s%s is not a setting and changes nothing; did you mean %s%s?"
+        _log.warning(message, PREFIX, name, PREFIX, close[0])
 
 
 def _path(name: str, text: str) -> Path:
@@ -116,18 +160,15 @@ def _boolean(name: str, text: str) -> bool:
     return known[text.lower()]
 
 
-def _number(name: str, text: str, *, least: float) -> float:
+def _number(name: str, text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError as exc:
         raise SettingsError(f"{PREFIX}{name} is {text!r}", hint="use a number") from exc
-    if not least <= value < float("inf"):
-        raise SettingsError(f"{PREFIX}{name} is {text!r}", hint=f"use a number from {least:g}")
-    return value
 
 
-def _whole(name: str, text: str, *, least: int) -> int:
-    value = _number(name, text, least=least)
-    if value != int(value):
-        raise SettingsError(f"{PREFIX}{name} is {text!r}", hint="use a whole number")
-    return int(value)
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}", hint="use a whole number") from exc

@@ -1,7 +1,8 @@
 """A recognizer without models: the photo is a word that says whose face it shows.
 
 "ann/1" shows Ann, "ann/1+bob/2" shows both (Ann larger), "nobody/1" no face at all, "broken/1"
-cannot be read, "ann/1 blurred" is too blurred for anything, "ann/1 soft" only for enrolling.
+cannot be read, "ann/1 blurred" is too blurred for anything, "ann/1 soft" only for enrolling, and
+of "ann/1 empty" the model makes nothing but zeros.
 """
 
 from __future__ import annotations
@@ -68,12 +69,15 @@ class FakeRecognizer:
     def face(self, shown: str, *, place: int = 0) -> Face:
         width, left = 200.0 - 20 * place, 10.0 + 300 * place
         word = shown.rpartition(" ")[2]
+        embedding = self._vectors[shown] if shown in self._vectors else vector_of(shown)
+        if word == "empty":
+            embedding = np.zeros(DIMENSION, np.float32)
         return Face(
             box_xyxy_px=np.array([left, 100, left + width, 300], np.float32),
             score=0.99,
             points_px=np.zeros((5, 2), np.float32),
-            embedding=self._vectors[shown] if shown in self._vectors else vector_of(shown),
-            norm=20.0,
+            embedding=embedding,
+            norm=0.0 if word == "empty" else 20.0,
             quality=Quality(
                 size_px=width,
                 sharpness=SHARPNESS.get(word, 500.0),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.convert import convert_model
 from arcwise.errors import (
     DuplicatePersonError,
+    GalleryLockedError,
     ImageError,
     InputError,
     ModelMismatchError,
@@ -85,6 +87,13 @@ def test_every_photo_is_accepted_or_rejected_with_a_code_and_a_sentence(gallery:
     assert "no face" in texts[1]
     assert "blurred" in texts[2]
     assert texts[4] == "already enrolled"
+
+
+def test_an_empty_embedding_is_a_rejection_that_stops_nobody_else(gallery: Gallery) -> None:
+    ann, bob = gallery.enroll_many({"Ann": ["ann/1 empty", "ann/2"], "Bob": ["bob/1"]})
+    assert (ann.accepted, codes(ann)) == (("ann/2",), ["low_quality"])
+    assert "the model gave an empty embedding" in ann.rejected[0].text
+    assert bob.accepted == ("bob/1",)
 
 
 def test_several_faces_are_rejected_when_one_is_demanded(gallery: Gallery) -> None:
@@ -164,6 +173,13 @@ def test_photos_must_be_a_list_of_at_least_one(gallery: Gallery, photos: object)
 def test_two_spellings_of_one_name_are_refused_before_any_work(gallery: Gallery) -> None:
     with pytest.raises(InputError, match="twice"):
         gallery.enroll_many({"Ann": ["ann/1"], " Ann": ["ann/2"]})
+
+
+@pytest.mark.parametrize("name", ["", "B\nob", "Bob" * 100])
+def test_a_name_that_stops_a_roster_is_told(gallery: Gallery, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        gallery.enroll_many({"Ann": ["ann/1"], name: ["bob/1"]})
+    assert repr(name)[:60] in str(caught.value)
 
 
 def test_an_analyzer_that_drops_a_photo_is_caught(path: Path) -> None:
@@ -297,6 +313,15 @@ def test_a_blurred_face_is_not_decided_though_the_candidate_is_told(gallery: Gal
     assert "blurred" in match.why
 
 
+def test_an_empty_embedding_is_not_decided_and_has_no_candidate(gallery: Gallery) -> None:
+    gallery.enroll("Ann", ["ann/1"])
+    empty, fine = (match for _, match in gallery.identify("bob/1 empty+ann/2"))
+    assert (empty.status, empty.person) == ("low_quality", None)
+    assert (empty.candidate, empty.similarity) == (None, None)
+    assert "the model gave an empty embedding" in empty.why
+    assert fine.person == "Ann"
+
+
 def test_identify_is_laxer_than_enroll(gallery: Gallery) -> None:
     assert codes(gallery.enroll("Ann", ["ann/1 soft", "ann/2"])) == ["low_quality"]
     assert gallery.identify("ann/3 soft")[0][1].person == "Ann"
@@ -416,10 +441,10 @@ def test_who_is_forgotten_during_a_search_is_not_told(
     gallery.enroll("Bob", ["bob/1"])
     read_names, forgotten = SQLStore.names, []
 
-    def forget_first(store, ids):
+    def forget_first(store, ids, revision):
         if not forgotten:
             forgotten.append(SQLStore.open(path).forget("Ann"))
-        return read_names(store, ids)
+        return read_names(store, ids, revision)
 
     monkeypatch.setattr(SQLStore, "names", forget_first)
     match = gallery.identify("ann/2")[0][1]
@@ -439,7 +464,125 @@ def test_an_older_copy_of_the_file_that_was_put_back_is_followed(
     assert gallery.identify("ann/2")[0][1].person == "Ann"
 
 
+# ── the file is replaced ──
+
+
+def fill(path: Path, people: dict[str, list[str]]) -> Gallery:
+    gallery = Gallery(path, recognizer=FakeRecognizer())
+    list(gallery.enroll_many(people))
+    return gallery
+
+
+def people_in(gallery: Gallery, photo: str) -> list[str | None]:
+    return [match.person for _, match in gallery.identify(photo)]
+
+
+def test_another_gallery_with_the_same_ids_and_revision_is_not_taken_for_the_first(
+    path: Path, tmp_path: Path
+) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"], "Bob": ["bob/1"]})
+    assert people_in(gallery, "ann/2+bob/2+cleo/2") == ["Ann", "Bob", None]
+    other = fill(tmp_path / "other.db", {"Cleo": ["cleo/1"], "Ann": ["ann/1"]})
+    assert [one.id for one in gallery.people()] == sorted(one.id for one in other.people())
+    (tmp_path / "other.db").replace(path)
+    assert people_in(gallery, "ann/2+bob/2+cleo/2") == ["Ann", None, "Cleo"]
+
+
+def test_another_gallery_with_the_same_revision_and_other_ids_is_followed(
+    path: Path, tmp_path: Path
+) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"], "Bob": ["bob/1"], "Cleo": ["cleo/1"]})
+    assert people_in(gallery, "bob/2+cleo/2") == ["Bob", "Cleo"]
+    other = fill(tmp_path / "other.db", {"Bob": ["bob/1"], "Dora": ["dora/1"]})
+    other.forget("Bob")
+    (tmp_path / "other.db").replace(path)
+    assert people_in(gallery, "bob/2+cleo/2+dora/2") == [None, None, "Dora"]
+
+
+def test_a_gallery_that_was_deleted_and_made_anew_is_followed(path: Path) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"]})
+    assert people_in(gallery, "ann/2+bob/2") == ["Ann", None]
+    path.unlink()
+    fill(path, {"Bob": ["bob/1"], "Cleo": ["cleo/1"]})
+    assert people_in(gallery, "ann/2+bob/2+cleo/2") == [None, "Bob", "Cleo"]
+
+
+def test_an_older_copy_that_was_put_back_and_written_past_the_index_is_followed(
+    path: Path,
+) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"]})
+    copy = path.read_bytes()
+    gallery.enroll("Bob", ["bob/1"])
+    assert people_in(gallery, "bob/2+cleo/2") == ["Bob", None]
+    path.write_bytes(copy)
+    fill(path, {"Cleo": ["cleo/1"], "Dora": ["dora/1"]})
+    assert people_in(gallery, "ann/2+bob/2+cleo/2+dora/2") == ["Ann", None, "Cleo", "Dora"]
+
+
+def before_each_names(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> list[int]:
+    """Let something happen between each search and the reading of names; counts them."""
+    read_names, times = SQLStore.names, []
+
+    def act_first(store, ids, revision):
+        times.append(len(times))
+        action()
+        return read_names(store, ids, revision)
+
+    monkeypatch.setattr(SQLStore, "names", act_first)
+    return times
+
+
+def test_a_gallery_replaced_during_a_search_lends_no_names(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"]})
+    fill(tmp_path / "other.db", {"Cleo": ["cleo/1"]})
+
+    def replace_once() -> None:
+        if (tmp_path / "other.db").exists():
+            (tmp_path / "other.db").replace(path)
+
+    times = before_each_names(monkeypatch, replace_once)
+    assert people_in(gallery, "ann/2+cleo/2") == [None, "Cleo"]
+    assert len(times) == 2
+
+
+def test_a_change_that_takes_nobody_away_does_not_repeat_a_search(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"]})
+    store = SQLStore.open(path)
+    times = before_each_names(monkeypatch, lambda: store.rename("Ann", "Anna"))
+    assert people_in(gallery, "ann/2") == ["Anna"]
+    assert len(times) == 1
+
+
+def test_a_gallery_that_changes_during_every_search_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = fill(path, {f"P{i}": [f"p{i}/1"] for i in range(6)})
+    store = SQLStore.open(path)
+    times = before_each_names(monkeypatch, lambda: store.forget(store.people()[0].name))
+    with pytest.raises(GalleryLockedError, match="changing too fast") as caught:
+        gallery.identify("+".join(f"p{i}/2" for i in range(6)))
+    assert len(times) == 5
+    assert "try again" in caught.value.hint
+
+
 # ── models ──
+
+
+def test_forgetting_everybody_frees_a_gallery_for_another_model(
+    gallery: Gallery, path: Path
+) -> None:
+    gallery.enroll("Ann", ["ann/1"])
+    assert people_in(gallery, "ann/2") == ["Ann"]
+    gallery.forget("Ann")
+    other = Gallery(path, recognizer=FakeRecognizer(model="other"))
+    other.enroll("Ann", ["ann/1"])
+    assert people_in(other, "ann/2") == ["Ann"]
+    with pytest.raises(ModelMismatchError, match=r"other .* fake"):
+        gallery.identify("ann/2")
 
 
 def test_another_model_may_neither_enroll_nor_identify(gallery: Gallery, path: Path) -> None:

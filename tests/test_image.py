@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -166,6 +167,18 @@ def test_a_film_is_refused_without_reading_it_all() -> None:
     with pytest.raises(ImageError, match="a video"):
         read_image(film)
     assert film.tell() < 10_000
+
+
+def test_a_file_of_more_than_a_gibibyte_is_refused_without_reading_it(
+    scene: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_image(tmp_path / "huge.png", scene)
+    os.truncate(path, (1 << 30) + 1)  # sparse: takes no room
+    with pytest.raises(ImageError, match=r"huge\.png has 1073741825 bytes") as caught:
+        read_image(path)
+    assert "1 GiB" in caught.value.hint
+    os.truncate(path, 1 << 20)
+    assert read_image(path).shape == scene.shape
 
 
 def test_a_source_is_described_by_its_path_or_its_kind(tmp_path: Path) -> None:

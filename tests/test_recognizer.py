@@ -10,6 +10,7 @@ import pytest
 from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.errors import (
     ImageError,
+    InputError,
     ManyFacesError,
     ModelMismatchError,
     NoFaceError,
@@ -106,6 +107,25 @@ def test_a_missing_photo_is_told(recognizer: Recognizer) -> None:
 def test_crops_have_the_size_asked_for(recognizer: Recognizer, both: np.ndarray) -> None:
     assert recognizer.align(both, size_px=224).shape == (2, 224, 224, 3)
     assert recognizer.align(BLANK).shape == (0, 112, 112, 3)
+
+
+def test_what_cannot_be_used_is_told_before_any_photo(tiny_model: Path) -> None:
+    with pytest.raises(UnknownModelError, match="mtcn") as caught:
+        Recognizer(detector="mtcn")
+    assert caught.value.hint == "did you mean mtcnn?"
+    with pytest.raises(InputError, match="model is 5"):
+        Recognizer(model=5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="detector is None"):
+        Recognizer(model=tiny_model, detector=None)  # type: ignore[arg-type]
+
+
+def test_a_tilde_in_the_path_of_a_model_means_the_home_folder(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tiny_model.parent))
+    monkeypatch.setenv("USERPROFILE", str(tiny_model.parent))
+    for model in (f"~/{tiny_model.name}", Path("~") / tiny_model.name):
+        assert Recognizer(model=model).embedder.name == "tiny"
 
 
 def test_detection_works_without_an_embedding_model(portraits: dict[str, Path]) -> None:

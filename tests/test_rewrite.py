@@ -14,11 +14,16 @@ from arcwise.errors import SessionError
 from arcwise.rewrite import spell_out_prelu
 
 
-def prelu_graph(slopes: np.ndarray, *, constant: bool = True) -> bytes:
+def prelu_graph(
+    slopes: np.ndarray, *, constant: bool = True, opset: int = 17, ir_version: int = 8
+) -> bytes:
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", len(slopes), 4, 4])]
     initializers = []
     if constant:
         initializers.append(numpy_helper.from_array(slopes.reshape(-1, 1, 1), "slopes"))
+        if ir_version < 4:
+            shape = [len(slopes), 1, 1]
+            inputs.append(helper.make_tensor_value_info("slopes", TensorProto.FLOAT, shape))
     else:
         inputs.append(helper.make_tensor_value_info("slopes", TensorProto.FLOAT, None))
     graph = helper.make_graph(
@@ -28,7 +33,8 @@ def prelu_graph(slopes: np.ndarray, *, constant: bool = True) -> bytes:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", len(slopes), 4, 4])],
         initializers,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    opsets = [helper.make_opsetid("ai.onnx.ml", 2), helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
     content: bytes = model.SerializeToString()
     return content
 
@@ -55,6 +61,31 @@ def test_a_rewritten_prelu_gives_the_same_values(slopes: list[float], tolerance:
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 4)).astype(np.float32)
     x[0, :, 0, 0] = 0
     np.testing.assert_allclose(run(rewritten, x), run(content, x), rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("opset", [8, 9, 13])
+@pytest.mark.parametrize("ir_version", [3, 4])
+@pytest.mark.parametrize("slopes", [[0.25, -0.6], [0.25, 1.3]])
+def test_graphs_that_list_their_constants_as_inputs_stay_valid(
+    opset: int, ir_version: int, slopes: list[float]
+) -> None:
+    content = prelu_graph(np.array(slopes, np.float32), opset=opset, ir_version=ir_version)
+    onnx.checker.check_model(content)
+    rewritten = spell_out_prelu(content)
+    assert isinstance(rewritten, bytes)
+    model = onnx.load_from_string(rewritten)
+    onnx.checker.check_model(model)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    listed = constants if ir_version < 4 else set()
+    assert {entry.name for entry in model.graph.input} == {"x"} | listed
+    assert ("slopes" in constants) == (max(slopes) <= 1)
+    x = np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(rewritten, x), run(content, x), rtol=1e-6)
+
+
+def test_graphs_whose_operators_do_not_broadcast_are_left_alone() -> None:
+    content = prelu_graph(np.array([0.25, -0.6], np.float32), opset=7, ir_version=3)
+    assert spell_out_prelu(content) is content
 
 
 def test_slopes_that_are_computed_are_left_alone() -> None:

@@ -15,7 +15,13 @@ from onnx import helper
 
 from arcwise import session as session_module
 from arcwise.errors import SessionError
-from arcwise.session import Session, available_providers, choose_provider, import_runtime
+from arcwise.session import (
+    Choice,
+    Session,
+    available_providers,
+    choose_provider,
+    import_runtime,
+)
 from tests.tiny_models import build_graph, flattening, write
 
 TWICE = build_graph(
@@ -103,6 +109,21 @@ def test_a_provider_that_does_not_start_is_not_claimed(caplog: pytest.LogCapture
 def test_strict_refuses_a_provider_that_does_not_start() -> None:
     with pytest.raises(SessionError, match="the graph runs on cpu, not on cuda"):
         Session(TWICE, provider="cuda", strict=True)
+
+
+@pytest.mark.usefixtures("only_cpu")
+def test_graphs_that_share_a_choice_warn_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        choice = choose_provider("cuda")
+        sessions = [Session(TWICE, provider=choice) for _ in range(3)]
+    assert [session.choice for session in sessions] == [choice] * 3
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("cuda_that_does_not_start")
+def test_strict_holds_for_a_choice_made_before() -> None:
+    with pytest.raises(SessionError, match="not on cuda"):
+        Session(TWICE, provider=Choice("cuda", "as asked"), strict=True)
 
 
 def test_a_missing_runtime_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arcwise.errors import SettingsError
-from arcwise.settings import DESCRIPTIONS, PREFIX, Settings
+from arcwise.settings import DESCRIPTIONS, LIMITS, PREFIX, Settings
 
 
 def read(**given: str) -> Settings:
@@ -81,6 +83,12 @@ def test_an_empty_value_counts_as_not_given() -> None:
         ("THREADS", "-1"),
         ("THREADS", "two"),
         ("THREADS", "1.5"),
+        ("THREADS", "1e12"),
+        ("THREADS", "1025"),
+        ("THREADS", "9" * 5000),
+        ("MIN_FACE_PX", "10001"),
+        ("BATCH_SIZE", "4097"),
+        ("MAX_MEGAPIXELS", "inf"),
         ("MIN_FACE_PX", "11"),
         ("MIN_FACE_PX", "39.9"),
         ("BATCH_SIZE", "0"),
@@ -95,6 +103,57 @@ def test_a_wrong_value_is_named_with_what_to_try(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"ARCWISE_{name}.*{value}") as caught:
         read(**{name: value})
     assert caught.value.hint
+
+
+def test_a_number_beyond_all_photos_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"ARCWISE_MAX_MEGAPIXELS\) is 1e\+305") as caught:
+        read(MAX_MEGAPIXELS="1e305")
+    assert "10,000" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_limits_themselves_are_allowed(name: str) -> None:
+    for value in LIMITS[name][1:]:
+        assert getattr(read(**{name.upper(): str(value)}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_face_px", 5),
+        ("min_face_px", 24.5),
+        ("threads", "2"),
+        ("batch_size", 0),
+        ("max_megapixels", float("nan")),
+        ("provider", "gpu"),
+        ("strict", 1),
+        ("home", "/h"),
+        ("gallery", None),
+    ],
+)
+def test_a_wrong_value_is_refused_wherever_it_comes_from(name: str, value: Any) -> None:
+    settings = read(HOME="/h")
+    with pytest.raises(SettingsError, match=f"{name}.*{value}") as caught:
+        dataclasses.replace(settings, **{name: value})
+    assert caught.value.hint
+
+
+def test_a_misspelt_variable_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for _ in range(2):
+        read(MODLE="mine")
+    (record,) = caplog.records
+    assert "ARCWISE_MODLE is not a setting" in record.getMessage()
+    assert "ARCWISE_MODEL?" in record.getMessage()
+
+
+def test_a_variable_that_resembles_no_setting_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    read(TEST_DATA="/data", KUBERNETES_SERVICE="x")
+    Settings.from_environment({"ARCWISE_MODLES": " ", "OTHER_MODLE": "x"})
+    assert caplog.records == []
 
 
 def test_every_setting_is_described() -> None:

@@ -18,7 +18,14 @@ from arcwise.cli.options import (
     open_recognizer,
     resolve_photos,
 )
-from arcwise.cli.show import OutputPictures, print_json, print_table, report_unreadable, watch
+from arcwise.cli.show import (
+    OutputPictures,
+    check_picture_place,
+    print_json,
+    print_table,
+    report_unreadable,
+    watch,
+)
 
 
 def align(
@@ -47,17 +54,20 @@ def align(
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, detector=detector)
     sources = resolve_photos(photos)
-    pictures = OutputPictures(out, n_photos=2)
+    pictures = OutputPictures(out, sources, suffix=".png", is_folder=True)
+    if sheet:
+        check_picture_place(sheet)
     results, written, crops_for_sheet = [], [], []
     found = recognizer.detect_photos(sources)
-    for photo, faces in watch(found, total=len(sources), doing="aligning"):
+    watched = watch(found, total=len(sources), doing="aligning")
+    for place_number, (photo, faces) in enumerate(watched):
         results.append(faces)
         if photo.image is None or not faces.faces:
             continue
         points = np.stack([face.points_px for face in faces])
         crops = align_faces(photo.image, points, size_px=size)
         for number, crop in enumerate(crops, start=1):
-            place = pictures.place_for(faces.source, suffix=".png", part=f"_face{number}")
+            place = pictures.place_for(place_number, part=f"_face{number}")
             write_image(place, crop)
             written.append({"photo": faces.source, "face": number, "crop": str(place)})
             if sheet:

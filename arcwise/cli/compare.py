@@ -18,13 +18,15 @@ from arcwise.cli.options import (
     StrictOption,
     build_settings,
     open_recognizer,
+    resolve_photo,
 )
 from arcwise.cli.show import print_json
+from arcwise.errors import SettingsError
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="PHOTO_A")],
-    b: Annotated[str, typer.Argument(metavar="PHOTO_B")],
+    a: Annotated[str, typer.Argument(metavar="PHOTO_A", help="A photo, or - (stdin).")],
+    b: Annotated[str, typer.Argument(metavar="PHOTO_B", help="A photo, or - (stdin).")],
     select: SelectOption = "largest",
     model: ModelOption = None,
     detector: DetectorOption = "mtcnn",
@@ -35,9 +37,12 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Say whether two photos show the same person. Exit code 0: the same, 1: not."""
+    if a == b == "-":
+        raise SettingsError("both photos are standard input", hint="name a file for one of them")
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
-    answer = recognizer.compare(a, b, select=select)
+    sources = [resolve_photo(word) for word in (a, b)]
+    answer = recognizer.compare(*sources, select=select)
     if as_json:
         print_json(asdict(answer) | {"model": recognizer.embedder.name})
     else:

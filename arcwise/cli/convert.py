@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from arcwise.cli.models import CommercialOption, InputOption, LicenseOption, parse_input
-from arcwise.cli.show import print_note
+from arcwise.cli.models import (
+    CommercialOption,
+    InputOption,
+    LicenseOption,
+    parse_input,
+    parse_license,
+)
+from arcwise.cli.options import JsonOption
+from arcwise.cli.show import make_printable, print_json
 
 
 def convert(
@@ -22,19 +29,25 @@ def convert(
     input_text: InputOption = None,
     commercial: CommercialOption = None,
     origin: Annotated[str, typer.Option("--source", help="Where the files come from.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Convert a published model: MXNet symbol and params so far."""
     from arcwise.convert import convert_model
-    from arcwise.zoo.card import License
 
     card = convert_model(
         source,
         out,
-        license=License(name=license_name, commercial_use=commercial),
+        license=parse_license(license_name, commercial),
         input=parse_input(input_text),
         dialect=dialect,
         name=name,
         source_note=origin,
     )
     place = out if out.suffix == ".onnx" else out / card.file
-    print_note(f"wrote {place} and its card: {card.dimension} dimensions, {card.input.size_px} px")
+    if as_json:
+        print_json(card.model_dump() | {"path": str(place), "digest": card.digest})
+        return
+    written = make_printable(str(place))
+    typer.echo(
+        f"wrote {written} and its card: {card.dimension} dimensions, {card.input.size_px} px"
+    )

@@ -39,15 +39,16 @@ def detect(
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, detector=detector)
     sources = resolve_photos(photos)
-    pictures = OutputPictures(out, len(sources)) if out else None
+    pictures = OutputPictures(out, sources) if out else None
     results = []
     found = recognizer.detect_photos(sources)
-    for photo, faces in watch(found, total=len(sources), doing="detecting"):
+    watched = watch(found, total=len(sources), doing="detecting")
+    for number, (photo, faces) in enumerate(watched):
         results.append(faces)
         if pictures and photo.image is not None:
             labels = [f"{face.score:.2f}" for face in faces]
             picture = draw_faces(photo.image, faces.faces, labels=labels)
-            write_image(pictures.place_for(faces.source), picture)
+            write_image(pictures.place_for(number), picture)
     if as_json:
         print_json([result.to_dict() for result in results])
     else:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from arcwise import __version__
 from arcwise.cli.options import JsonOption, ProviderOption, StrictOption, build_settings
-from arcwise.cli.show import print_json
-from arcwise.errors import ArcwiseError
+from arcwise.cli.show import count, make_printable, print_json
+from arcwise.errors import ArcwiseError, InputError, UnknownModelError
+from arcwise.files import translate_os_errors
 
 if TYPE_CHECKING:
     from arcwise.settings import Settings
+    from arcwise.zoo.registry import Model, Shelf
 
 Result = TypeVar("Result")
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "onnx", "sqlalchemy", "mtcnn")
@@ -54,7 +59,7 @@ def doctor(
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
             mark = " " if finding.is_fine else "!"
-            typer.echo(f"{mark} {finding.what:<{width}}  {finding.found}")
+            typer.echo(f"{mark} {finding.what:<{width}}  {make_printable(finding.found)}")
             if finding.hint:
                 typer.echo(f"  {'':<{width}}  try: {finding.hint}")
     if not is_fine:
@@ -126,32 +131,95 @@ def _look_at_runtime(settings: Settings) -> list[Finding]:
 
 
 def _look_at_models(settings: Settings) -> list[Finding]:
-    from arcwise.zoo.registry import default_model, list_models
+    from arcwise.zoo.registry import survey_models
 
-    findings = []
+    shelf = survey_models(settings)
+    return [
+        *(_look_at_model(model) for model in shelf.models),
+        *(
+            Finding(f"card {fault.name}", str(fault.error), False, fault.error.hint)
+            for fault in shelf.faults
+        ),
+        _look_at_default(settings, shelf),
+    ]
+
+
+def _look_at_model(model: Model) -> Finding:
+    card = model.card
     try:
-        for model in list_models(settings):
-            card = model.card
-            allowed = {True: "yes", False: "no", None: "unknown"}[card.license.commercial_use]
-            text = f"{card.grade}, {card.license.name} (commercial use: {allowed})"
-            findings.append(Finding(f"model {card.name}", f"{model.origin}, {text}"))
-            model.verify()
-        chosen = default_model(settings)
-        findings.append(Finding("default model", f"{chosen.model.card.name} ({chosen.why})"))
+        model.verify()
     except ArcwiseError as exc:
-        findings.append(Finding("default model", str(exc), True, exc.hint))
-    return findings
+        return Finding(f"model {card.name}", str(exc), False, exc.hint)
+    allowed = {True: "yes", False: "no", None: "unknown"}[card.license.commercial_use]
+    text = f"{model.origin}, {card.grade}, {card.license.name} (commercial use: {allowed})"
+    return Finding(f"model {card.name}", text)
+
+
+def _look_at_default(settings: Settings, shelf: Shelf) -> Finding:
+    from arcwise.zoo.registry import default_model
+
+    try:
+        chosen = default_model(settings)
+    except ArcwiseError as exc:
+        # None, or several and no choice, is how many people work; a wish that fails is a fault
+        is_fine = not settings.model and not shelf.faults
+        return Finding("default model", str(exc), is_fine, exc.hint)
+    return Finding("default model", f"{chosen.model.card.name} ({chosen.why})")
 
 
 def _look_at_files(settings: Settings) -> list[Finding]:
-    gallery = settings.gallery
-    size = f"{gallery.stat().st_size / 1e6:.1f} MB" if gallery.is_file() else "not made yet"
+    folders = [_look_at_folder("home", settings.home, "ARCWISE_HOME")]
+    if folders[0].is_fine:
+        folders.append(_look_at_folder("models folder", settings.models_dir, "ARCWISE_HOME"))
+    if _outside(settings):
+        place = settings.gallery.parent
+        folders.append(_look_at_folder("gallery folder", place, "ARCWISE_GALLERY"))
     return [
-        Finding("models folder", str(settings.models_dir)),
-        Finding("gallery", f"{gallery} ({size})"),
+        *folders,
+        *_look_at_gallery(settings.gallery),
         Finding("to erase a person", "arcwise forget NAME"),
         Finding("to erase everything", f"delete {settings.home}" + _outside(settings)),
     ]
+
+
+def _look_at_folder(what: str, folder: Path, variable: str) -> Finding:
+    try:
+        with translate_os_errors(folder, doing="look at"):
+            standing = next(place for place in (folder, *folder.parents) if place.exists())
+            is_folder = standing.is_dir()
+    except InputError as exc:
+        return Finding(what, str(exc), False, exc.hint)
+    if not is_folder:
+        hint = f"set {variable} to another place, or move the file away"
+        return Finding(what, f"{folder}: {standing} is a file, not a folder", False, hint)
+    if not os.access(standing, os.W_OK | os.X_OK):
+        hint = f"change its permissions, or set {variable} to a place of yours"
+        return Finding(what, f"{folder}: {standing} cannot be written", False, hint)
+    return Finding(what, str(folder) if standing == folder else f"{folder} (not made yet)")
+
+
+def _look_at_gallery(path: Path) -> list[Finding]:
+    """Open the gallery as commands do, but never make one; and say who else can read it."""
+    from arcwise.store import SQLStore
+
+    try:
+        with translate_os_errors(path, doing="look at"):
+            state = path.stat() if path.exists() else None
+        if state is None or (stat.S_ISREG(state.st_mode) and not state.st_size):
+            return [Finding("gallery", f"{path} (not made yet)")]
+        with closing(SQLStore.open(path, create=False)) as store:
+            n_people, stamp = len(store.people()), store.stamp()
+    except ArcwiseError as exc:
+        return [Finding("gallery", str(exc), False, exc.hint)]
+    filled = f"filled by {stamp.model_name}" if stamp else "filled by no model yet"
+    size = f"{state.st_size / 1e6:.1f} MB"
+    people = count(n_people, "person", "people")
+    findings = [Finding("gallery", f"{path} ({size}, {people}, {filled})")]
+    mode = stat.S_IMODE(state.st_mode)
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        text = f"others may read or write {path} (mode {mode:04o}); it holds biometric data"
+        findings.append(Finding("gallery access", text, False, f"chmod 600 {path}"))
+    return findings
 
 
 def _outside(settings: Settings) -> str:
@@ -163,7 +231,6 @@ def _outside(settings: Settings) -> str:
 def _try_one_face(settings: Settings) -> list[Finding]:
     from arcwise.recognizer import Recognizer
     from arcwise.testing import draw_photo
-    from arcwise.zoo.registry import list_models
 
     image = draw_photo([7]).image
     height, width = image.shape[:2]
@@ -176,7 +243,7 @@ def _try_one_face(settings: Settings) -> list[Finding]:
         return [Finding("detection", str(exc), False, exc.hint)]
     text = f"{len(faces)} of 1 drawn face found in {width}x{height} px, {spent_ms:.0f} ms, {really}"
     findings = [Finding("detection", text, len(faces) == 1)]
-    if not faces or not (settings.model or list_models(settings)):
+    if not faces:
         return findings
     try:
         size_px = recognizer.embedder.crop_size_px
@@ -184,6 +251,8 @@ def _try_one_face(settings: Settings) -> list[Finding]:
         recognizer.embedder.embed(crops)
         embedding, spent_ms = _time(lambda: recognizer.embedder.embed(crops))
         really = getattr(recognizer.embedder, "provider", "unknown")
+    except UnknownModelError:
+        return findings  # there is nothing to try: "default model" says why
     except ArcwiseError as exc:
         return [*findings, Finding("embedding", str(exc), False, exc.hint)]
     text = f"{recognizer.embedder.name}: {embedding.vectors.shape[1]} dimensions"

@@ -18,12 +18,15 @@ from arcwise.cli.options import (
     ProviderOption,
     SelectOption,
     StrictOption,
+    Watched,
     build_settings,
-    open_people,
+    open_people_recognizer,
+    resolve_photos,
 )
-from arcwise.cli.show import count, print_json, print_note, print_table, watch
+from arcwise.cli.show import count, make_printable, print_json, print_note, print_table
 
 if TYPE_CHECKING:
+    from arcwise.image import PhotoSource
     from arcwise.types import Enrollment
 
 
@@ -50,39 +53,61 @@ def enroll(
     as_json: JsonOption = False,
 ) -> None:
     """Remember the faces of people. Run again after an interruption, it goes on."""
-    people = _find_people(photos, name)
+    from arcwise.gallery import Gallery
+
+    people, refused = _find_people(photos, name)
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
+    recognizer = open_people_recognizer(
+        settings, gallery, model=model, detector=detector, flip=flip
+    )
+    n_photos = sum(len(theirs) for theirs in people.values())
+    watched = Watched(recognizer, total=n_photos, doing="enrolling")
     enrolled: list[tuple[str, Enrollment]] = []
-    with open_people(settings, gallery, model=model, detector=detector, flip=flip) as opened:
-        answers = opened.enroll_many(people, select=select)
-        for enrollment in watch(answers, total=len(people), doing="enrolling"):
-            enrolled.append((list(people)[len(enrolled)], enrollment))
+    with Gallery(gallery or settings.gallery, recognizer=watched) as opened:
+        try:
+            answers = opened.enroll_many(people, select=select)
+            enrolled += zip(people, answers, strict=True)
+        except KeyboardInterrupt:
+            print_note("who was finished is enrolled; run the same again to go on")
+            raise
     if as_json:
         print_json([_to_plain(wanted, enrollment) for wanted, enrollment in enrolled])
     else:
         _print_people(enrolled)
     rejected = [r for _, enrollment in enrolled for r in enrollment.rejected]
-    if any(rejection.code == "unreadable" for rejection in rejected):
+    if refused or any(rejection.code == "unreadable" for rejection in rejected):
         raise typer.Exit(3)
     if any(enrollment.person is None for _, enrollment in enrolled):
         raise typer.Exit(1)
 
 
-def _find_people(photos: list[Path], name: str | None) -> Mapping[str, Sequence[str]]:
-    from arcwise.errors import InputError
-    from arcwise.photos import find_people, find_photos
+def _find_people(
+    photos: list[Path], name: str | None
+) -> tuple[Mapping[str, Sequence[PhotoSource]], list[str]]:
+    """Photos by clean name; and the folders and files whose name cannot be a person's."""
+    from arcwise.errors import InputError, SettingsError
+    from arcwise.gallery import clean_name
+    from arcwise.photos import find_people
 
     if name is not None:
-        return {name: [str(photo) for photo in find_photos(photos)]}
-    if len(photos) != 1 or photos[0].is_file():
-        raise InputError(
-            "several photos and no name",
+        return {clean_name(name): resolve_photos(photos)}, []
+    if len(photos) != 1 or photos[0].is_file() or str(photos[0]) == "-":
+        raise SettingsError(
+            "these are photos, and nobody said whose",
             hint="give --name NAME for photos of one person, or one folder with a folder for each",
         )
     found = find_people(photos[0])
     for empty in found.empty:
-        print_note(f"arcwise: no photo of {empty}: its folder is empty")
-    return {person: [str(photo) for photo in theirs] for person, theirs in found.people.items()}
+        print_note(f"arcwise: no photo of {make_printable(empty)}: its folder is empty")
+    people: dict[str, list[PhotoSource]] = {}
+    refused = []
+    for written, theirs in found.people.items():
+        try:
+            people.setdefault(clean_name(written), []).extend(str(photo) for photo in theirs)
+        except InputError as exc:
+            refused.append(written)
+            print_note(f"arcwise: {make_printable(str(photos[0] / written))}: {exc}")
+    return people, refused
 
 
 def _to_plain(wanted: str, enrollment: Enrollment) -> dict[str, object]:

@@ -106,7 +106,7 @@ def _embed_photos(
     wanted = sorted({name for pair in pairs for name in (pair.a, pair.b)})
     reasons = {name: "not among the photos" for name in wanted if name not in there}
     names = [name for name in wanted if name in there]
-    results = recognizer.choose_many(map(archive.read, names), select=select)
+    results = recognizer.choose_many(map(archive.open, names), select=select)
     vectors = {}
     watched = watch(results, total=len(names), doing="embedding")
     for name, result in zip(names, watched, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,15 @@ from arcwise.cli.options import (
     ProviderOption,
     StrictOption,
     build_settings,
-    open_people,
+    open_people_recognizer,
     resolve_photos,
 )
 from arcwise.cli.show import OutputPictures, print_json, print_table, report_unreadable, watch
 
 if TYPE_CHECKING:
-    from arcwise.gallery import Identified
+    from arcwise.gallery import Gallery, Identified
+    from arcwise.image import PhotoSource
+    from arcwise.recognizer import Photo, Recognizer
     from arcwise.types import Match
 
 
@@ -45,18 +47,31 @@ def identify(
     as_json: JsonOption = False,
 ) -> None:
     """Say who every face is, or that it is unknown, ambiguous or too poor, and why."""
+    from arcwise.draw import STATUS_COLORS, draw_faces
+    from arcwise.errors import GalleryError
+    from arcwise.gallery import Gallery
+    from arcwise.image import write_image
+
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     sources = resolve_photos(photos)
-    pictures = OutputPictures(out, len(sources)) if out else None
+    pictures = OutputPictures(out, sources) if out else None
+    place = gallery or settings.gallery
+    if not place.exists():
+        raise GalleryError(f"no gallery at {place}", hint="enroll somebody first")
+    recognizer = open_people_recognizer(
+        settings, gallery, model=model, detector=detector, flip=flip
+    )
     answers = []
-    with open_people(
-        settings, gallery, model=model, detector=detector, flip=flip, create=False
-    ) as opened:
-        found = opened.identify_many(sources)
-        for number, answer in enumerate(watch(found, total=len(sources), doing="identifying")):
+    with Gallery(place, recognizer=recognizer) as opened:
+        found = _identify(opened, recognizer, sources)
+        watched = watch(found, total=len(sources), doing="identifying")
+        for number, (photo, answer) in enumerate(watched):
             answers.append(answer)
-            if pictures and answer.error is None:
-                _draw(sources[number], answer, pictures.place_for(answer.source))
+            if pictures and photo.image is not None:
+                labels = [label_of(match) for match in answer.matches]
+                colors = [STATUS_COLORS[match.status] for match in answer.matches]
+                picture = draw_faces(photo.image, answer.faces, labels=labels, colors=colors)
+                write_image(pictures.place_for(number), picture)
     if as_json:
         print_json([_to_plain(answer) for answer in answers])
     else:
@@ -69,20 +84,23 @@ def identify(
         raise typer.Exit(1)
 
 
+def _identify(
+    gallery: Gallery, recognizer: Recognizer, sources: Sequence[PhotoSource]
+) -> Iterator[tuple[Photo, Identified]]:
+    """`Gallery.identify_many` with the photos themselves, to draw on them."""
+    from arcwise.gallery import Identified
+
+    for batch in recognizer.read(sources):
+        for photo, found in zip(batch, recognizer.analyze_batch(batch), strict=True):
+            matches = tuple(gallery.identify_faces(found.faces))
+            size = found.size_wh_px
+            yield photo, Identified(found.source, size, found.faces, matches, found.error)
+
+
 def label_of(match: Match) -> str:
     """What stands beside a face: the name and the similarity, or why there is no name."""
     word = match.person or match.status.replace("_", " ")
     return word if match.similarity is None else f"{word} {match.similarity:.2f}"
-
-
-def _draw(source: Any, answer: Identified, place: Path) -> None:
-    from arcwise.draw import STATUS_COLORS, draw_faces
-    from arcwise.image import read_image, write_image
-
-    labels = [label_of(match) for match in answer.matches]
-    colors = [STATUS_COLORS[match.status] for match in answer.matches]
-    picture = draw_faces(read_image(source), answer.faces, labels=labels, colors=colors)
-    write_image(place, picture)
 
 
 def _rows(answer: Identified) -> Iterator[list[str]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from arcwise.cli.options import JsonOption, build_settings
-from arcwise.cli.show import print_json, print_note, print_table
+from arcwise.cli.show import make_printable, print_json, print_note, print_table
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.zoo.card import InputContract
+    from pydantic import BaseModel
+
+    from arcwise.zoo.card import InputContract, License, PublishedThreshold
     from arcwise.zoo.registry import Model
+
+Part = TypeVar("Part", bound="BaseModel")
 
 models_app = typer.Typer(help="List models, add or remove your own.", no_args_is_help=True)
 
@@ -41,18 +45,15 @@ CommercialOption = Annotated[
 @models_app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the models that are there, with license and grade."""
-    from arcwise.zoo.registry import list_models
+    from arcwise.zoo.registry import survey_models
 
     settings = build_settings()
-    models = list_models(settings)
+    shelf = survey_models(settings)
+    models = shelf.models
+    for fault in shelf.faults:
+        print_note(f"note: {make_printable(str(fault.error))}")
     if as_json:
-        print_json(
-            [
-                model.card.model_dump()
-                | {"path": str(model.path), "origin": model.origin, "digest": model.card.digest}
-                for model in models
-            ]
-        )
+        print_json([_to_plain(model) for model in models])
         return
     rows = [
         [
@@ -68,18 +69,21 @@ def list_(as_json: JsonOption = False) -> None:
     ]
     columns = ["model", "task", "from", "dimension", "grade", "license", "commercial use"]
     print_table(columns, rows)
-    if not models:
+    if not models and not shelf.faults:
         print_note(f"no embedding model yet; your own go to {settings.models_dir}")
 
 
 @models_app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE.onnx")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE.onnx")],
+    as_json: JsonOption = False,  # noqa: ARG001 - a card is JSON with or without it
+) -> None:
     """Print the card of a model and check its file."""
     from arcwise.zoo.registry import find_model
 
     model = find_model(name, build_settings())
     model.verify()
-    print_json(model.card.model_dump() | {"path": str(model.path), "digest": model.card.digest})
+    print_json(_to_plain(model))
 
 
 @models_app.command()
@@ -96,51 +100,65 @@ def add(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="The publisher's threshold, cosine.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add your own ArcFace model. Its graph and you say what it is, and a card is written.
 
-    A model that has a card beside it (made by `arcwise convert`) needs no further words.
+    A model that has a card beside it (made by `arcwise convert`) needs no further words; those
+    that are given replace the card's. With --license, they replace the whole card.
     """
-    from arcwise.zoo.card import License, PublishedThreshold, card_path_of
+    from arcwise.zoo.card import card_path_of
     from arcwise.zoo.registry import Claims, add_model
 
-    if license_name is None and card_path_of(file).is_file():
-        _report_added(add_model(file, build_settings()))
-        return
-    if license_name is None:
+    card_file = card_path_of(file)
+    if license_name is None and commercial is not None:
+        raise SettingsError(
+            "--commercial and --no-commercial belong to a license", hint="say --license WORDS too"
+        )
+    if license_name is None and not card_file.is_file():
         raise SettingsError(
             f"{file} has no card, and no license was named",
             hint="say --license WORDS: an SPDX identifier or the publisher's words",
         )
     claims = Claims(
-        license=License(name=license_name, commercial_use=commercial),
+        license=None if license_name is None else parse_license(license_name, commercial),
         contract=parse_input(input_text),
         name=name,
         source=source,
-        threshold=(
-            None
-            if threshold is None
-            else PublishedThreshold(similarity=threshold, source=source or "given by its owner")
-        ),
+        threshold=_parse_threshold(threshold, source),
     )
-    _report_added(add_model(file, build_settings(), claims))
-
-
-def _report_added(model: Model) -> None:
+    if card_file.is_file() and claims != Claims():
+        replaced = "what it says" if license_name is None else "all of it"
+        print_note(f"note: {card_file} lies beside the file; your words replace {replaced}")
+    model = add_model(file, build_settings(), claims)
+    if as_json:
+        print_json(_to_plain(model))
+        return
     eats = model.card.input
-    print_note(
+    typer.echo(
         f"added {model.card.name}: {eats.size_px} px {eats.color}, (x - {eats.mean:g}) / "
-        f"{eats.std:g}, {model.card.dimension} dimensions\n{model.path}"
+        f"{eats.std:g}, {model.card.dimension} dimensions"
     )
+    typer.echo(make_printable(str(model.path)))
 
 
 @models_app.command()
-def remove(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False
+) -> None:
     """Delete one of your own models and its card."""
     from arcwise.zoo.registry import remove_model
 
     model = remove_model(name, build_settings())
-    print_note(f"removed {model.card.name}")
+    if as_json:
+        print_json(_to_plain(model))
+        return
+    typer.echo(f"removed {model.card.name}")
+
+
+def _to_plain(model: Model) -> dict[str, Any]:
+    place = {"path": str(model.path), "origin": model.origin, "digest": model.card.digest}
+    return model.card.model_dump() | place
 
 
 def parse_input(text: str | None) -> InputContract | None:
@@ -149,19 +167,48 @@ def parse_input(text: str | None) -> InputContract | None:
     Raises:
         SettingsError: the text has another form.
     """
-    from pydantic import ValidationError
-
     from arcwise.zoo.card import InputContract
 
     if text is None:
         return None
-    parts = text.lower().split(",")
+    hint = "use COLOR,MEAN,STD, such as rgb,127.5,127.5"
+    parts = [part.strip() for part in text.lower().split(",")]
+    if len(parts) != 3:
+        raise SettingsError(f"--input is {text!r}", hint=hint)
+    fields = dict(zip(("color", "mean", "std"), parts, strict=True))
+    return _parse(InputContract, fields, option="--input", given=text, hint=hint)
+
+
+def parse_license(words: str, commercial: bool | None) -> License:
+    """A license from the words of the command line.
+
+    Raises:
+        SettingsError: there are no words.
+    """
+    from arcwise.zoo.card import License
+
+    fields = {"name": words.strip(), "commercial_use": commercial}
+    hint = "use an SPDX identifier or the publisher's words"
+    return _parse(License, fields, option="--license", given=words, hint=hint)
+
+
+def _parse_threshold(similarity: float | None, source: str) -> PublishedThreshold | None:
+    from arcwise.zoo.card import PublishedThreshold
+
+    if similarity is None:
+        return None
+    fields = {"similarity": similarity, "source": source or "given by its owner"}
+    hint = "use a cosine similarity from -1 to 1"
+    return _parse(PublishedThreshold, fields, option="--threshold", given=similarity, hint=hint)
+
+
+def _parse(
+    part: type[Part], fields: dict[str, Any], *, option: str, given: object, hint: str
+) -> Part:
+    """A part of a card from the words of an option."""
+    from pydantic import ValidationError
+
     try:
-        color, mean, std = parts
-        return InputContract.model_validate(
-            {"color": color, "mean": float(mean), "std": float(std)}
-        )
-    except (ValueError, ValidationError) as exc:
-        raise SettingsError(
-            f"--input is {text!r}", hint="use COLOR,MEAN,STD, such as rgb,127.5,127.5"
-        ) from exc
+        return part.model_validate(fields)
+    except ValidationError as exc:
+        raise SettingsError(f"{option} is {given!r}", hint=hint) from exc

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from arcwise.cli.show import watch
+from arcwise.errors import InputError, SettingsError
 from arcwise.settings import Provider, Settings
 
 if TYPE_CHECKING:
-    from arcwise.gallery import Gallery
+    from arcwise.compare import Calibration
     from arcwise.image import PhotoSource
     from arcwise.recognizer import Recognizer
+    from arcwise.types import Detector, Embedder, Faces
 
 
 SelectName = Literal["largest", "center", "only"]
@@ -77,47 +82,88 @@ def open_recognizer(
     return Recognizer(model=model, detector=detector, flip=flip, settings=settings)
 
 
-def open_people(
-    settings: Settings,
-    path: Path | None,
-    *,
-    model: str | None,
-    detector: str,
-    flip: bool,
-    create: bool = True,
-) -> Gallery:
-    """The gallery that is named, or the user's own; where no model is named, with its own model.
-
-    Raises:
-        GalleryError: there is no such gallery and none shall be made.
-    """
-    from arcwise.gallery import Gallery
+def open_people_recognizer(
+    settings: Settings, path: Path | None, *, model: str | None, detector: str, flip: bool
+) -> Recognizer:
+    """A recognizer for a gallery: where no model is named, with the model that filled it."""
     from arcwise.store import SQLStore
     from arcwise.zoo.registry import list_models
 
     place = path or settings.gallery
-    if place.exists() or not create:
+    if model is None and place.is_file() and place.stat().st_size:
         with closing(SQLStore.open(place, create=False)) as store:
             stamp = store.stamp()
-        if model is None and stamp is not None:
+        if stamp is not None:
             own = (m for m in list_models(settings) if m.card.digest == stamp.model_digest)
             model = next((str(known.path) for known in own), None)
-    recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
-    return Gallery(place, recognizer=recognizer)
+    return open_recognizer(settings, model=model, detector=detector, flip=flip)
 
 
-def resolve_photos(given: list[str]) -> list[PhotoSource]:
-    """Files, folders and standard input as sources of photos, in order.
+class StandardInput(io.BytesIO):
+    """A photo that came on standard input, with a name for messages."""
+
+    name = "stdin"
+
+
+def resolve_photos(given: Sequence[str | Path]) -> list[PhotoSource]:
+    """Files, folders and standard input (-, once, comes last) as sources of photos.
 
     Raises:
         InputError: a path is missing, or a folder holds no photo.
+        SettingsError: standard input is named twice.
     """
     from arcwise.photos import find_photos
 
-    sources: list[PhotoSource] = []
-    for path in given:
-        if path == "-":
-            sources.append(sys.stdin.buffer.read())
-        else:
-            sources += [str(photo) for photo in find_photos([path])]
+    words = [str(word) for word in given]
+    for word in words:
+        if word.startswith(("http://", "https://")):
+            raise InputError(f"{word} is a web address", hint="download the photo first")
+    if words.count("-") > 1:
+        raise SettingsError(
+            "- (standard input) is named twice", hint="it holds one photo: name it once"
+        )
+    paths = [word for word in words if word != "-"]
+    sources: list[PhotoSource] = [str(photo) for photo in find_photos(paths)] if paths else []
+    if "-" in words:
+        sources.append(StandardInput(sys.stdin.buffer.read()))
     return sources
+
+
+def resolve_photo(word: str) -> PhotoSource:
+    """One file, or standard input for -."""
+    return StandardInput(sys.stdin.buffer.read()) if word == "-" else word
+
+
+class Watched:
+    """A recognizer that shows its progress: what a gallery needs of it, photo by photo.
+
+    Args:
+        recognizer: does the work.
+        total: how many photos there are.
+        doing: the word before the bar.
+    """
+
+    def __init__(self, recognizer: Recognizer, *, total: int, doing: str) -> None:
+        self._recognizer = recognizer
+        self._total = total
+        self._doing = doing
+
+    @property
+    def detector(self) -> Detector:
+        return self._recognizer.detector
+
+    @property
+    def embedder(self) -> Embedder:
+        return self._recognizer.embedder
+
+    @property
+    def published_threshold(self) -> tuple[float, float | None] | None:
+        return self._recognizer.published_threshold
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self._recognizer.calibration
+
+    def analyze_many(self, photos: Iterable[PhotoSource], /) -> Iterator[Faces]:
+        found = self._recognizer.analyze_many(photos)
+        yield from watch(found, total=self._total, doing=self._doing)

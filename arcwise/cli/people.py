@@ -37,32 +37,49 @@ def people(gallery: GalleryOption = None, as_json: JsonOption = False) -> None:
     print_note(f"{count(len(listed), 'person', 'people')}{filled_by}")
 
 
-def rename(old: NameArgument, new: NameArgument, gallery: GalleryOption = None) -> None:
+def rename(
+    old: NameArgument, new: NameArgument, gallery: GalleryOption = None, as_json: JsonOption = False
+) -> None:
     """Give a person another name."""
     from arcwise.gallery import clean_name
 
     with closing(_open_store(gallery)) as store:
         person = store.rename(clean_name(old), clean_name(new))
-    print_note(f"{old} is now {person.name}")
+    if as_json:
+        print_json(asdict(person))
+    else:
+        typer.echo(f"{old} is now {person.name}")
 
 
-def merge(into: NameArgument, other: NameArgument, gallery: GalleryOption = None) -> None:
+def merge(
+    into: NameArgument,
+    other: NameArgument,
+    gallery: GalleryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make two people one: INTO gets the faces of OTHER."""
     from arcwise.gallery import clean_name
 
     with closing(_open_store(gallery)) as store:
         person = store.merge(clean_name(into), clean_name(other))
-    print_note(f"{person.name} now has {count(person.n_templates, 'face')}; {other} is gone")
+    if as_json:
+        print_json(asdict(person))
+    else:
+        typer.echo(f"{person.name} now has {count(person.n_templates, 'face')}; {other} is gone")
 
 
 def forget(
     names: Annotated[list[str], typer.Argument(metavar="NAME...")],
     gallery: GalleryOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete people for good: names, faces, everything the gallery knows of them."""
     from arcwise.gallery import clean_name
 
     with closing(_open_store(gallery)) as store:
-        for name in names:
-            person = store.forget(clean_name(name))
-            print_note(f"forgot {person.name}: {count(person.n_templates, 'face')} erased")
+        forgotten = store.forget_many([clean_name(name) for name in names])
+    if as_json:
+        print_json([asdict(person) for person in forgotten])
+        return
+    for person in forgotten:
+        typer.echo(f"forgot {person.name}: {count(person.n_templates, 'face')} erased")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from arcwise.cli.app import app
+from arcwise.cli.show import make_printable
 from arcwise.errors import (
     ArcwiseError,
     GalleryError,
@@ -41,7 +42,7 @@ def run(arguments: list[str]) -> int:
     except SystemExit as exc:  # the framework's own way to end: usage errors, Ctrl-C, --help
         code = exc.code if isinstance(exc.code, int) else 0
         if code == INTERRUPTED:
-            _print_error("interrupted", "what was finished is kept; run it again to go on")
+            _print_error("interrupted", "")
         return code
     except ArcwiseError as exc:
         if "--debug" in arguments:
@@ -57,6 +58,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _print_error(message: str, hint: str) -> None:
-    typer.echo(f"arcwise: {message}", err=True)
+    typer.echo(f"arcwise: {make_printable(message)}", err=True)
     if hint:
         typer.echo(f"  try: {hint}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +29,9 @@ _PIPE_WIDTH = 10_000
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "-/s")
+        # Over the whole time: work comes back in batches, and a momentary speed would jump.
+        seconds = task.finished_time or task.elapsed
+        return Text(f"{task.completed / seconds:.1f}/s" if seconds and task.completed else "-/s")
 
 
 def print_json(plain: Any) -> None:
@@ -44,11 +45,16 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(make_printable(cell)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:  # a pipe or a file has no width: one line for each row
         console = Console(highlight=False, width=_PIPE_WIDTH)
     console.print(table, crop=False)
+
+
+def make_printable(text: str) -> str:
+    """A text without control characters: a file name must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def count(number: int, thing: str, things: str = "") -> str:
@@ -85,40 +91,97 @@ def report_unreadable(errors: Iterable[InputError | None]) -> bool:
     for error in errors:
         if error is not None:
             found = True
-            print_note(f"arcwise: {error}" + (f"\n  try: {error.hint}" if error.hint else ""))
+            print_note(f"arcwise: {make_printable(str(error))}")
+            if error.hint:
+                print_note(f"  try: {error.hint}")
     return found
 
 
+def check_picture_place(place: Path) -> None:
+    """Refuse, before the work, a file name that cannot become a picture.
+
+    Raises:
+        InputError: no picture's suffix, or its folder cannot be one.
+    """
+    from arcwise.image import PICTURE_SUFFIXES
+
+    if place.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InputError(
+            f"cannot write a picture as {place.name}",
+            hint=f"end its name with one of {', '.join(PICTURE_SUFFIXES)}",
+        )
+    _check_folder(place.parent)
+
+
+def _check_folder(folder: Path) -> None:
+    standing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not standing.is_dir():
+        raise InputError(f"{standing} is a file, not a folder", hint="name another place")
+
+
 class OutputPictures:
-    """Where pictures go: one photo to a file, several into a folder, never over each other.
+    """Where pictures go: one photo to a file, several into a folder.
+
+    Never over each other, and never over one of the photos they are made from.
 
     Args:
         out: a file name with a picture's suffix (one photo only), or a folder.
-        n_photos: how many photos there will be.
+        sources: the photos, as they will be read.
+        suffix: of the pictures in a folder.
+        is_folder: `out` is a folder, whatever its name looks like.
 
     Raises:
-        InputError: a file was named for several photos.
+        InputError: a file was named for several photos, a picture would replace a photo, or the
+            place cannot take pictures. Nothing was done yet.
     """
 
-    def __init__(self, out: Path, n_photos: int) -> None:
-        self._file = out if out.suffix and not out.is_dir() else None
-        self._folder = out
-        self._used: set[Path] = set()
-        if self._file and n_photos > 1:
+    def __init__(
+        self, out: Path, sources: Sequence[object], *, suffix: str = ".jpg", is_folder: bool = False
+    ) -> None:
+        self._suffix = suffix
+        self._photos = {Path(s).resolve() for s in sources if isinstance(s, str)}
+        is_file = bool(out.suffix) and not out.is_dir() and not is_folder
+        if is_file and len(sources) > 1:
             raise InputError(
-                f"{out} is one file, but there are {n_photos} photos", hint="name a folder"
+                f"{out} is one file, but there are {len(sources)} photos", hint="name a folder"
             )
+        if is_file:
+            check_picture_place(out)
+        else:
+            _check_folder(out)
+        folder = out.parent if is_file else out
+        self._file = out if is_file else None
+        self._places = list(_place_all(folder, sources))
+        for number in range(len(sources)):
+            self.place_for(number)
 
-    def place_for(self, source: str, *, suffix: str = ".jpg", part: str = "") -> Path:
-        """The path of the picture made from a photo; `part` tells several of one photo apart."""
-        if self._file and not part:
-            return self._file
-        folder = self._file.with_suffix("") if self._file else self._folder
-        stem = "stdin" if source.startswith("<") else Path(source).stem
-        number = 1
-        while True:
-            name = stem + (f"-{number}" if number > 1 else "") + part + suffix
-            if folder / name not in self._used:
-                self._used.add(folder / name)
-                return folder / name
+    def place_for(self, number: int, *, part: str = "") -> Path:
+        """The path of the picture made from a photo.
+
+        Args:
+            number: of the photo, from 0, in the order of the sources.
+            part: tells several pictures of one photo apart.
+
+        Raises:
+            InputError: one of the photos has that path.
+        """
+        place = self._places[number]
+        place = self._file or place.with_name(place.name + part + self._suffix)
+        if place.resolve() in self._photos:
+            raise InputError(
+                f"{place} is one of the photos and would be replaced", hint="name another folder"
+            )
+        return place
+
+
+def _place_all(folder: Path, sources: Sequence[object]) -> Iterator[Path]:
+    """One path without suffix for each source; equal names get a number."""
+    used: set[str] = set()
+    for source in sources:
+        stem = Path(source).stem if isinstance(source, str) else "stdin"
+        name, number = stem, 1
+        while name in used:
             number += 1
+            name = f"{stem}-{number}"
+        used.add(name)
+        yield folder / name

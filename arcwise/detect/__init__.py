@@ -26,6 +26,18 @@ def _build_mtcnn(settings: Settings) -> Detector:
 DETECTORS: dict[str, Callable[[Settings], Detector]] = {"mtcnn": _build_mtcnn}
 
 
+def check_detector(name: str) -> None:
+    """Make sure that a detector of that name is there, without loading it.
+
+    Raises:
+        UnknownModelError: there is none of that name.
+    """
+    if name not in DETECTORS:
+        close = get_close_matches(name, DETECTORS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(DETECTORS)}"
+        raise UnknownModelError(f"no detector is called {name!r}", hint=hint)
+
+
 def build_detector(name: str, settings: Settings) -> Detector:
     """The detector of a name, loaded.
 
@@ -33,8 +45,5 @@ def build_detector(name: str, settings: Settings) -> Detector:
         UnknownModelError: there is none of that name.
         ModelError: its weights cannot be used.
     """
-    if name not in DETECTORS:
-        close = get_close_matches(name, DETECTORS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(DETECTORS)}"
-        raise UnknownModelError(f"no detector is called {name!r}", hint=hint)
+    check_detector(name)
     return DETECTORS[name](settings)

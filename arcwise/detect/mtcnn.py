@@ -1,7 +1,8 @@
 """MTCNN: three networks, each looking closer at what the one before proposed.
 
 Many photos in one call: the scales of photos of one size, and the crops of all photos, go
-through the networks in batches. It does not read photos from files.
+through the networks in batches. A large scale goes through in tiles, so that the memory of a run
+does not grow with the photo. It does not read photos from files.
 
 Source: Zhang et al. (2016); scale step, thresholds and suppression limits as published with the
 original code. Weights: see detect/networks.py.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from arcwise.detect.networks import (
 from arcwise.errors import InputError
 from arcwise.geometry import square_boxes, suppress_boxes
 from arcwise.pyramid import Pyramid
-from arcwise.session import Session
+from arcwise.session import Session, choose_provider
 from arcwise.settings import Provider
 from arcwise.types import Face, Floats, Image
 
@@ -35,6 +36,9 @@ _SCALE_STEP = 0.709  # about 1/sqrt(2): the area halves
 _BORDER = 128  # gray: 0 after normalization, as the networks were trained with
 _CROPS_PER_RUN = 32  # measured: more crops leave the processor's cache and take longer
 _PIXELS_PER_RUN = 60_000  # likewise for the proposal net
+_TILE_PX = 256  # likewise, and memory does not grow with the photo; a multiple of the stride
+_CROPS_HELD = 1024  # cut at once: 7 MB of 48 px
+_LEAST_SIDE_PX = 1.0  # of a box, or of the five points: what is smaller is no face
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,13 @@ class MTCNN:
             )
         self.min_face_px = min_face_px
         self.thresholds = thresholds or Thresholds()
-        self._proposal, self._refine, self._output = (
-            Session(build(), provider=provider, strict=strict, threads=threads)
-            for build in (build_proposal_net, build_refine_net, build_output_net)
-        )
+        choice = choose_provider(provider, strict=strict)
+        sessions = []
+        for build in (build_proposal_net, build_refine_net, build_output_net):
+            session = Session(build(), provider=choice, strict=strict, threads=threads)
+            sessions.append(session)
+            choice = session.choice  # what did not start once is not tried, and told, again
+        self._proposal, self._refine, self._output = sessions
 
     @property
     def provider(self) -> str:
@@ -141,26 +148,16 @@ class MTCNN:
     def _propose(self, photos: list[Pyramid], thresholds: Thresholds) -> _Candidates:
         boxes, scores, owners, levels = [], [], [], []
         for members, level, scaled, factors in self._scaled_batches(photos):
-            moves, chances = self._proposal.run(scaled)
-            faces = chances[:, 1]
-            which, rows, columns = np.nonzero(faces > thresholds.proposal)
-            if not which.size:
+            seen = _scan(self._proposal, scaled, thresholds.proposal)
+            if not len(seen):
                 continue
-            corners = np.stack([columns, rows], axis=1).astype(np.float32) * _STRIDE_PX
-            windows = np.hstack([corners, corners + _WINDOW_PX])
-            regressed = windows + moves[which, :, rows, columns] * _WINDOW_PX
-            boxes.append(regressed * np.tile(factors, 2))
-            scores.append(faces[which, rows, columns])
-            owners.append(np.asarray(members)[which])
-            levels.append(np.full(len(which), level))
+            boxes.append(seen.boxes * np.tile(factors, 2))
+            scores.append(seen.scores)
+            owners.append(np.asarray(members)[seen.owners])
+            levels.append(np.full(len(seen), level))
         if not boxes:
-            empty = np.zeros(0, np.float32)
-            return _Candidates(np.zeros((0, 4), np.float32), empty, np.zeros(0, np.intp))
-        found = _Candidates(
-            np.concatenate(boxes).astype(np.float32),
-            np.concatenate(scores),
-            np.concatenate(owners),
-        )
+            return _nothing()
+        found = _Candidates(np.concatenate(boxes), np.concatenate(scores), np.concatenate(owners))
         groups = found.owners * 64 + np.concatenate(levels)
         found = found.pick(suppress_boxes(found.boxes, found.scores, 0.5, groups=groups))
         return found.pick(suppress_boxes(found.boxes, found.scores, 0.7, groups=found.owners))
@@ -191,14 +188,16 @@ class MTCNN:
     def _look_again(
         self, photos: list[Pyramid], found: _Candidates, thresholds: Thresholds
     ) -> _Candidates:
-        squares = square_boxes(found.boxes)
-        crops = _cut(photos, squares, found.owners, 24)
-        moves, chances = _run_in_parts(self._refine, crops, ["boxes", "scores"])
         if not len(found):
             return found
+        squares = square_boxes(found.boxes)
+        moves, chances = _run_on_crops(
+            self._refine, photos, replace(found, boxes=squares), 24, ["boxes", "scores"]
+        )
         sides = (squares[:, 2:] - squares[:, :2]).repeat(2, axis=1)
         refined = _Candidates(squares + moves * sides, chances[:, 1], found.owners)
-        refined = refined.pick(refined.scores > thresholds.refine)
+        sure = refined.scores > thresholds.refine
+        refined = refined.pick(sure & _have_size(refined.boxes))
         kept = suppress_boxes(refined.boxes, refined.scores, 0.7, groups=refined.owners)
         return refined.pick(kept)
 
@@ -209,12 +208,14 @@ class MTCNN:
         if not len(found):
             return faces
         squares = square_boxes(found.boxes)
-        crops = _cut(photos, squares, found.owners, 48)
-        moves, spots, chances = _run_in_parts(self._output, crops, ["boxes", "points", "scores"])
+        moves, spots, chances = _run_on_crops(
+            self._output, photos, replace(found, boxes=squares), 48, ["boxes", "points", "scores"]
+        )
         corners, sides = squares[:, :2], squares[:, 2:] - squares[:, :2]
         points = corners[:, None] + spots.reshape(-1, 2, 5).transpose(0, 2, 1) * sides[:, None]
         final = _Candidates(squares + moves * sides.repeat(2, axis=1), chances[:, 1], found.owners)
-        sure = np.flatnonzero(final.scores > thresholds.output)
+        sure = final.scores > thresholds.output
+        sure &= _have_size(final.boxes) & _are_apart(points)
         final, points = final.pick(sure), points[sure]
         kept = suppress_boxes(
             final.boxes, final.scores, 0.7, relative_to="smaller", groups=final.owners
@@ -227,6 +228,58 @@ class MTCNN:
         return faces
 
 
+def _scan(proposal: Session, scaled: NDArray[np.uint8], least: float) -> _Candidates:
+    """Where the proposal net sees a face in (B, h, w, 3) scaled photos, in px of these.
+
+    Cell (i, j) sees the window of 12 px at (2·i, 2·j), so that tiles which begin at even pixels
+    and overlap by 10 have exactly the cells of the whole. They come in the order of the whole.
+    """
+    tiles: list[_Candidates] = []
+    corners = []
+    overlap_px = _WINDOW_PX - _STRIDE_PX
+    for top in range(0, scaled.shape[1] - overlap_px, _TILE_PX):
+        for left in range(0, scaled.shape[2] - overlap_px, _TILE_PX):
+            right, bottom = left + _TILE_PX + overlap_px, top + _TILE_PX + overlap_px
+            tile = np.ascontiguousarray(scaled[:, top:bottom, left:right])
+            moves, chances = proposal.run(tile, ["boxes", "scores"])
+            faces = chances[:, 1]
+            which, rows, columns = np.nonzero(faces > least)
+            if not which.size:
+                continue
+            x, y = columns * _STRIDE_PX + left, rows * _STRIDE_PX + top
+            windows = np.stack([x, y, x + _WINDOW_PX, y + _WINDOW_PX], axis=1).astype(np.float32)
+            boxes = windows + moves[which, :, rows, columns] * _WINDOW_PX
+            tiles.append(_Candidates(boxes, faces[which, rows, columns], which))
+            corners.append((x, y))
+    if len(tiles) < 2:
+        return tiles[0] if tiles else _nothing()
+    found = _Candidates(
+        np.concatenate([tile.boxes for tile in tiles]),
+        np.concatenate([tile.scores for tile in tiles]),
+        np.concatenate([tile.owners for tile in tiles]),
+    )
+    x, y = np.hstack(corners)
+    return found.pick(np.lexsort([x, y, found.owners]))
+
+
+def _nothing() -> _Candidates:
+    empty = np.zeros(0, np.float32)
+    return _Candidates(np.zeros((0, 4), np.float32), empty, np.zeros(0, np.intp))
+
+
+def _have_size(boxes: Floats) -> NDArray[np.bool_]:
+    """Which of (N, 4) boxes are finite and at least 1 px wide and high."""
+    known = np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0)
+    return np.asarray((known[:, 2:] - known[:, :2] >= _LEAST_SIDE_PX).all(axis=1))
+
+
+def _are_apart(points: Floats) -> NDArray[np.bool_]:
+    """Which of (N, 5, 2) points are finite and do not lie in one pixel."""
+    known = np.where(np.isfinite(points).all(axis=(1, 2), keepdims=True), points, 0)
+    spreads = (known.max(axis=1) - known.min(axis=1)).max(axis=1)
+    return np.asarray(spreads >= _LEAST_SIDE_PX)
+
+
 def _cut(
     photos: list[Pyramid], squares: Floats, owners: NDArray[np.intp], size_px: int
 ) -> NDArray[np.uint8]:
@@ -237,9 +290,20 @@ def _cut(
     return crops
 
 
-def _run_in_parts(session: Session, crops: NDArray[np.uint8], outputs: list[str]) -> list[Floats]:
-    parts = [
-        session.run(crops[start : start + _CROPS_PER_RUN], outputs)
-        for start in range(0, len(crops), _CROPS_PER_RUN)
-    ]
-    return [np.concatenate(part) for part in zip(*parts, strict=True)] or [crops] * len(outputs)
+def _run_on_crops(
+    session: Session,
+    photos: list[Pyramid],
+    found: _Candidates,
+    size_px: int,
+    outputs: list[str],
+) -> list[Floats]:
+    """Answers of a network to crops of the boxes of N > 0 candidates, each (N, …)."""
+    parts = []
+    for start in range(0, len(found), _CROPS_HELD):
+        held = slice(start, start + _CROPS_HELD)
+        crops = _cut(photos, found.boxes[held], found.owners[held], size_px)
+        parts += [
+            session.run(crops[first : first + _CROPS_PER_RUN], outputs)
+            for first in range(0, len(crops), _CROPS_PER_RUN)
+        ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -85,8 +85,12 @@ class Database:
         def connect() -> sqlite3.Connection:
             # isolation_level None: the driver begins nothing behind our back
             connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
+            try:
+                for pragma in _PRAGMAS:
+                    connection.execute(pragma)
+            except sqlite3.Error:
+                connection.close()
+                raise
             return connection
 
         self._engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
@@ -120,12 +124,10 @@ class Database:
             create: make a missing file.
 
         Raises:
-            GalleryError: missing and not to be made, not a gallery, or made by a newer arcwise.
+            GalleryError: missing and not to be made, a folder, not a gallery, or made by a newer
+                arcwise.
         """
-        if create:
-            self._touch()
-        elif not self.path.is_file():
-            raise GalleryError(f"no gallery at {self.path}", hint="enroll somebody first")
+        self._find_file(create=create)
         with self.reading() as connection:
             schema = self._read_schema(connection)
         if schema is not None and schema >= SCHEMA:
@@ -141,11 +143,20 @@ class Database:
         """Let go of the engine. No connection is open between two transactions anyway."""
         self._engine.dispose()
 
-    def _touch(self) -> None:
+    def _find_file(self, *, create: bool) -> None:
         try:
-            with translate_os_errors(self.path, doing="make the gallery"):
+            with translate_os_errors(
+                self.path, doing=f"{'make' if create else 'open'} the gallery"
+            ):
+                if self.path.is_dir():
+                    raise GalleryError(
+                        f"{self.path} is a folder, not a gallery",
+                        hint=f"give the path of a file, such as {self.path / 'gallery.db'}",
+                    )
                 if self.path.exists():
                     return
+                if not create:
+                    raise GalleryError(f"no gallery at {self.path}", hint="enroll somebody first")
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # biometric data: for its owner alone; SQLite gives the journal the same mode
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -52,6 +52,20 @@ class Stamp:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of one gallery.
+
+    Attributes:
+        number: how many changes led to it.
+        token: random, drawn with the change. Another gallery, or a copy that was changed on its
+            own, can have the number but not the token.
+    """
+
+    number: int
+    token: str
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class NewTemplate:
     """One face to remember.
@@ -91,13 +105,18 @@ class Changes:
 
     Attributes:
         revision: the store's, after these changes.
+        stamp: the models of the vectors, or None when the store has none.
+        is_everything: the revision asked about is not in the past of this gallery: drop what is
+            known and start with these.
         ids: (N,) int64 templates that are new or belong to another person now.
         person_ids: (N,) int64 whose they are.
         vectors: (N, D) float32.
         removed: (R,) int64 templates that are gone.
     """
 
-    revision: int
+    revision: Revision
+    stamp: Stamp | None
+    is_everything: bool
     ids: NDArray[np.int64]
     person_ids: NDArray[np.int64]
     vectors: Floats

@@ -1,13 +1,15 @@
 """People and templates in SQLite: the truth that every index is rebuilt from.
 
 It does not know photos, models or similarity, and it does not judge names. Every change counts
-the revision up in the same transaction, so that an index elsewhere can follow. Safe from several
-threads and processes at once, also after a fork: see `arcwise.store.database`.
+the revision up in the same transaction, so that an index elsewhere can follow; each revision has
+a random token, so that an index notices when the file was replaced. Safe from several threads and
+processes at once, also after a fork: see `arcwise.store.database`.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,12 +18,22 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from arcwise.errors import DuplicatePersonError, GalleryError, InputError, UnknownPersonError
 from arcwise.store.database import Database
-from arcwise.store.records import Changes, NewTemplate, Stamp
-from arcwise.store.tables import META, PEOPLE, REMOVALS, TEMPLATES
+from arcwise.store.records import Changes, NewTemplate, Revision, Stamp
+from arcwise.store.tables import META, PEOPLE, REMOVALS, REVISIONS, TEMPLATES
 from arcwise.types import Person
 
 _MAX_VARIABLES = 900  # older SQLite allows 999 in one statement
@@ -41,15 +53,16 @@ class SQLStore:
         """Open a gallery file, or make one that only its owner can read.
 
         Args:
-            path: of the file.
+            path: of the file; "~" is your home.
             create: make a missing file; else it is an error.
             timeout_s: how long any operation waits for the lock of another process.
 
         Raises:
-            GalleryError: it is missing, not a gallery, made by a newer arcwise, or unreadable.
+            GalleryError: it is missing, a folder, not a gallery, made by a newer arcwise, or
+                unreadable.
             GalleryLockedError: another process held it for longer than `timeout_s`.
         """
-        database = Database(Path(path), timeout_s=timeout_s)
+        database = Database(_expand_home(Path(path)), timeout_s=timeout_s)
         database.prepare(create=create)
         return cls(database)
 
@@ -57,29 +70,15 @@ class SQLStore:
         """Let go of the file."""
         self._database.close()
 
-    def revision(self) -> int:
-        """How often the gallery changed."""
+    def revision(self) -> Revision:
+        """How often the gallery changed, and the token of the last change."""
         with self._database.reading() as connection:
             return _read_revision(connection)
 
     def stamp(self) -> Stamp | None:
-        """The models that filled the gallery, or None before the first template."""
+        """The models that filled the gallery, or None while it holds no template."""
         with self._database.reading() as connection:
             return _read_stamp(connection)
-
-    def claim(self, stamp: Stamp) -> None:
-        """Bind the gallery to a model, once and for good.
-
-        Raises:
-            ModelMismatchError: it is bound to another model.
-        """
-        with self._database.writing() as connection:
-            present = _read_stamp(connection)
-            if present is not None:
-                present.check_model(stamp)
-                return
-            connection.execute(update(META).values(**asdict(stamp)))
-            _next_revision(connection)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
@@ -91,10 +90,21 @@ class SQLStore:
         with self._database.reading() as connection:
             return _find(connection, name)
 
-    def names(self, person_ids: Iterable[int]) -> dict[int, str]:
-        """Names by id. Who is not in the gallery (any more) is missing."""
+    def names(self, person_ids: Iterable[int], revision: Revision) -> dict[int, str]:
+        """Names by id.
+
+        Args:
+            person_ids: any number.
+            revision: of the gallery that gave these ids.
+
+        Returns:
+            Who is not in the gallery (any more) is missing. So is everybody when `revision` is not
+            in the past of this gallery: the file was replaced, and the ids are those of others.
+        """
         found: dict[int, str] = {}
         with self._database.reading() as connection:
+            if not _has_revision(connection, revision):
+                return found
             for some in _portions(sorted(set(person_ids))):
                 query = select(PEOPLE.c.id, PEOPLE.c.name).where(PEOPLE.c.id.in_(some))
                 found.update((row.id, row.name) for row in connection.execute(query))
@@ -114,24 +124,27 @@ class SQLStore:
                 found.update((row.photo_digest, row.name) for row in connection.execute(query))
         return found
 
-    def add_templates(self, name: str, templates: Sequence[NewTemplate]) -> Person:
+    def add_templates(self, name: str, templates: Sequence[NewTemplate], stamp: Stamp) -> Person:
         """Remember faces of one person, who is made when new; all of them or none.
+
+        The first template binds the gallery to its models, for as long as it holds any.
 
         Args:
             name: of the person.
             templates: at least one; a photo the person already has is passed over.
+            stamp: the models that made them.
 
         Returns:
             The person as they are now.
 
         Raises:
-            InputError: there are no templates, or one has another dimension than the gallery.
-            GalleryError: the gallery was not claimed, or cannot be written.
+            InputError: there are no templates, or one has another dimension than the model.
+            ModelMismatchError: another model filled the gallery.
+            GalleryError: the gallery cannot be written.
         """
-        if not templates:
-            raise InputError(f"no templates for {name!r}")
+        _check_templates(name, templates, stamp)
         with self._database.writing() as connection:
-            _check_dimension(connection, templates)
+            _bind(connection, stamp)
             person = _find(connection, name)
             known = set(_read_photos(connection, person.id)) if person else set()
             fresh = {t.photo_digest: t for t in templates if t.photo_digest not in known}
@@ -189,35 +202,62 @@ class SQLStore:
         Raises:
             UnknownPersonError: nobody of that name.
         """
-        with self._database.writing() as connection:
-            person = _require(connection, name)
-            _delete_person(connection, person.id, _next_revision(connection))
-            return person
+        return self.forget_many([name])[0]
 
-    def changes_since(self, revision: int) -> Changes:
+    def forget_many(self, names: Iterable[str]) -> list[Person]:
+        """Delete people and all their templates: all of them, or nobody when a name is unknown.
+
+        Args:
+            names: one that is given twice counts once.
+
+        Returns:
+            The people as they were, in the order of `names`.
+
+        Raises:
+            UnknownPersonError: nobody has one of the names.
+        """
+        with self._database.writing() as connection:
+            people = [_require(connection, name) for name in dict.fromkeys(names)]
+            if people:
+                revision = _next_revision(connection)
+                for person in people:
+                    _delete_person(connection, person.id, revision)
+            return people
+
+    def changes_since(self, revision: Revision | None) -> Changes:
         """What happened after a revision, read in one transaction.
 
         Args:
-            revision: 0 for everything.
+            revision: None for everything; so is one that is not in the past of this gallery.
         """
         with self._database.reading() as connection:
-            stamp = _read_stamp(connection)
+            known = revision if revision and _has_revision(connection, revision) else None
+            number = known.number if known else 0
+            stamp, now = _read_stamp(connection), _read_revision(connection)
             query = select(TEMPLATES.c.id, TEMPLATES.c.person_id, TEMPLATES.c.vector)
             rows = connection.execute(
-                query.where(TEMPLATES.c.revision > revision).order_by(TEMPLATES.c.id)
+                query.where(TEMPLATES.c.revision > number).order_by(TEMPLATES.c.id)
             ).all()
             removed = connection.scalars(
-                select(REMOVALS.c.template_id).where(REMOVALS.c.revision > revision)
+                select(REMOVALS.c.template_id).where(REMOVALS.c.revision > number)
             ).all()
-            now = _read_revision(connection)
         vectors = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4")
         return Changes(
             revision=now,
+            stamp=stamp,
+            is_everything=known is None,
             ids=np.array([row.id for row in rows], np.int64),
             person_ids=np.array([row.person_id for row in rows], np.int64),
             vectors=vectors.astype(np.float32).reshape(len(rows), stamp.dimension if stamp else 0),
             removed=np.array(removed, np.int64),
         )
+
+
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as exc:  # "~somebody" whom the system does not know
+        raise GalleryError(f"no gallery at {path}: {exc}", hint="give the full path") from exc
 
 
 def _read_people(connection: Connection, *conditions: ColumnElement[bool]) -> list[Person]:
@@ -254,30 +294,46 @@ def _read_stamp(connection: Connection) -> Stamp | None:
             META.c.dimension,
             META.c.detector_name,
             META.c.detector_digest,
-        )
-    ).one()
-    return None if row.model_digest is None else Stamp(*row)
+        ).where(exists(select(TEMPLATES.c.id)))  # without templates it belongs to no model
+    ).one_or_none()
+    return None if row is None else Stamp(*row)
 
 
-def _check_dimension(connection: Connection, templates: Sequence[NewTemplate]) -> None:
-    stamp = _read_stamp(connection)
-    if stamp is None:
-        raise GalleryError("the gallery belongs to no model yet", hint="claim it first")
+def _bind(connection: Connection, stamp: Stamp) -> None:
+    """Refuse another model than that of the templates; without templates take any."""
+    present = _read_stamp(connection)
+    if present is None:
+        connection.execute(update(META).values(**asdict(stamp)))
+    else:
+        present.check_model(stamp)
+
+
+def _check_templates(name: str, templates: Sequence[NewTemplate], stamp: Stamp) -> None:
+    if not templates:
+        raise InputError(f"no templates for {name!r}")
     for template in templates:
         if len(template.vector) != stamp.dimension:
             raise InputError(
-                f"a template has {len(template.vector)} dimensions, "
-                f"the gallery has {stamp.dimension}"
+                f"a template of {name!r} has {len(template.vector)} dimensions, "
+                f"model {stamp.model_name} gives {stamp.dimension}"
             )
 
 
-def _read_revision(connection: Connection) -> int:
-    return int(connection.execute(select(META.c.revision)).scalar_one())
+def _read_revision(connection: Connection) -> Revision:
+    query = select(REVISIONS.c.number, REVISIONS.c.token).order_by(REVISIONS.c.number.desc())
+    return Revision(*connection.execute(query.limit(1)).one())
+
+
+def _has_revision(connection: Connection, revision: Revision) -> bool:
+    """Whether the gallery is, or once was, in this state."""
+    query = select(REVISIONS.c.token).where(REVISIONS.c.number == revision.number)
+    return connection.execute(query).scalar() == revision.token
 
 
 def _next_revision(connection: Connection) -> int:
-    connection.execute(update(META).values(revision=META.c.revision + 1))
-    return _read_revision(connection)
+    number = _read_revision(connection).number + 1
+    connection.execute(insert(REVISIONS).values(number=number, token=secrets.token_hex(16)))
+    return number
 
 
 def _read_photos(connection: Connection, person_id: int) -> list[str]:

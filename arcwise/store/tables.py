@@ -1,7 +1,7 @@
 """The tables of a gallery, as the newest migration leaves them.
 
-Migrations are written by hand and never import this; a test compares the two. `removals` tells
-an index what to drop and holds nothing about a person.
+Migrations are written by hand and never import this; a test compares the two. `revisions` and
+`removals` tell an index what to do and hold nothing about a person.
 """
 
 from __future__ import annotations
@@ -31,13 +31,19 @@ META = Table(
     "meta",
     METADATA,
     Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True),
-    Column("revision", Integer, nullable=False),
     Column("model_digest", Text),
     Column("model_name", Text),
     Column("dimension", Integer),
     Column("detector_name", Text),
     Column("detector_digest", Text),
     Column("created_at", Text, nullable=False),
+)
+
+REVISIONS = Table(
+    "revisions",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("token", Text, nullable=False),
 )
 
 PEOPLE = Table(

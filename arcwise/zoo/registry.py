@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from arcwise.errors import ModelError, UnknownModelError
+from arcwise.errors import ArcwiseError, InputError, ModelError, UnknownModelError
 from arcwise.files import read_bytes, sha256_of_file, translate_os_errors, write_atomically
 from arcwise.settings import Settings
 from arcwise.zoo.card import (
@@ -28,10 +28,11 @@ from arcwise.zoo.card import (
     load_card,
     save_card,
 )
-from arcwise.zoo.graph import check_size, inspect_graph
+from arcwise.zoo.graph import GraphFacts, check_size, inspect_graph
 
 Origin = Literal["shipped", "own", "file"]
 SHIPPED_DIR = Path(__file__).parent / "shipped"
+_CALIBRATION_SUFFIX = ".calibration.json"  # may lie beside a model and is no card
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +66,92 @@ class DefaultModel:
     why: str
 
 
-def list_models(settings: Settings) -> list[Model]:
-    """All models that are there, shipped ones first, each kind by name.
+@dataclass(frozen=True, slots=True)
+class CardFault:
+    """A card that leads to no model.
 
-    Raises:
-        ModelError: a card in one of the folders cannot be read.
+    Attributes:
+        name: of the card's file, without .json; of the model when the card can be read.
+        path: of the card.
+        error: what is wrong with it.
     """
+
+    name: str
+    path: Path
+    error: ArcwiseError
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What lies in the folders of models.
+
+    Attributes:
+        models: shipped ones first, each kind by the names of the cards' files.
+        faults: the cards that cannot be used, in the same order.
+    """
+
+    models: tuple[Model, ...]
+    faults: tuple[CardFault, ...]
+
+
+def survey_models(settings: Settings) -> Shelf:
+    """Everything in the folders of models. One bad card does not hide the good ones."""
     folders: tuple[tuple[Path, Origin], ...] = (
         (SHIPPED_DIR, "shipped"),
         (settings.models_dir, "own"),
     )
-    found = []
+    models: list[Model] = []
+    faults: list[CardFault] = []
     for folder, origin in folders:
         for card_file in sorted(folder.glob("*.json")):
-            card = load_card(card_file)
-            path = card_file.parent / card.file
-            if path.is_file():
-                found.append(Model(card, path, origin))
-    return found
+            if card_file.name.endswith(_CALIBRATION_SUFFIX):
+                continue
+            name = card_file.stem
+            try:
+                card = load_card(card_file)
+                name = card.name
+                models.append(Model(card, _find_file(card, card_file), origin))
+            except (ModelError, InputError) as exc:
+                faults.append(CardFault(name, card_file, exc))
+    return Shelf(tuple(models), tuple(faults))
+
+
+def list_models(settings: Settings) -> list[Model]:
+    """The models that can be used, in the order of `survey_models`, which also tells the faults."""
+    return list(survey_models(settings).models)
+
+
+def _find_file(card: ModelCard, beside: Path) -> Path:
+    path = beside.parent / card.file
+    if not path.is_file():
+        raise UnknownModelError(
+            f"the card {card_path_of(beside)} names {card.file}, which is not beside it",
+            hint="put the file back, or delete the card",
+        )
+    return path
 
 
 def find_model(name_or_path: str | Path, settings: Settings) -> Model:
     """The model of a name, or the model file at a path with its card beside it.
 
     Raises:
-        UnknownModelError: there is none.
-        ModelError: its card cannot be read.
+        UnknownModelError: there is none, or its file is gone.
+        ModelError: its card is none.
+        InputError: its card cannot be read.
     """
     text = str(name_or_path)
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser fails for "~nobody"
     if path.suffix in (".onnx", ".json") or path.is_file():
         card = load_card(path)
-        model_path = path.parent / card.file
-        if not model_path.is_file():
-            raise UnknownModelError(f"the card {path} names {card.file}, which is not beside it")
-        return Model(card, model_path, "file")
-    models = list_models(settings)
-    for model in models:
+        return Model(card, _find_file(card, path), "file")
+    shelf = survey_models(settings)
+    for model in shelf.models:
         if model.card.name == text:
             return model
-    names = [model.card.name for model in models]
+    for fault in shelf.faults:
+        if fault.name == text:
+            raise fault.error
+    names = [model.card.name for model in shelf.models]
     close = get_close_matches(text, names, n=1)
     if close:
         hint = f"did you mean {close[0]}?"
@@ -125,18 +172,23 @@ def default_model(settings: Settings) -> DefaultModel:
     """
     if settings.model:
         return DefaultModel(find_model(settings.model, settings), "named by ARCWISE_MODEL")
-    models = [model for model in list_models(settings) if model.card.task == "embed"]
+    shelf = survey_models(settings)
+    models = [model for model in shelf.models if model.card.task == "embed"]
     shipped = [model for model in models if model.origin == "shipped"]
     if shipped:
         return DefaultModel(shipped[0], "comes with arcwise")
     if len(models) == 1:
-        return DefaultModel(models[0], "the only one in your models folder")
+        usable = " that can be used" if shelf.faults else ""
+        return DefaultModel(models[0], f"the only one in your models folder{usable}")
     if models:
         names = ", ".join(model.card.name for model in models)
         raise UnknownModelError(
             f"several embedding models are there: {names}",
             hint="choose one with --model NAME or ARCWISE_MODEL",
         )
+    if shelf.faults:
+        error = shelf.faults[0].error
+        raise UnknownModelError(f"no embedding model can be used: {error}", hint=error.hint)
     raise UnknownModelError(
         "no embedding model is installed; detection and alignment work without one",
         hint="add your own ArcFace model: `arcwise models add FILE.onnx --input rgb,127.5,127.5 "
@@ -149,7 +201,8 @@ class Claims:
     """What only its owner can say of a model.
 
     Attributes:
-        license: what it may be used for.
+        license: what it may be used for; None takes the card that lies beside the file, in which
+            the other claims replace what it says.
         contract: color order, mean and std; None when the graph normalizes by itself.
         name: the name to ask for; None takes it from the file's name.
         source: where the model comes from.
@@ -157,7 +210,7 @@ class Claims:
         grade: how far to trust it.
     """
 
-    license: License
+    license: License | None = None
     contract: InputContract | None = None
     name: str | None = None
     source: str = ""
@@ -169,19 +222,17 @@ def write_card(source: Path, claims: Claims) -> ModelCard:
     """The card of an embedding model, from what its graph and its owner say; writes nothing.
 
     Raises:
-        ModelError: no embedding model, or the input contract is needed and missing.
+        ModelError: no embedding model; no license; or the input contract is needed and missing,
+            or would be applied in addition to the graph's own.
         InputError: graph and owner contradict each other.
     """
+    if claims.license is None:
+        raise ModelError(
+            f"nobody said what {source} may be used for",
+            hint="say --license WORDS: an SPDX identifier or the publisher's words",
+        )
     facts = inspect_graph(source)
-    contract = claims.contract
-    if contract is None:
-        if not facts.normalizes:
-            raise ModelError(
-                f"{source} does not normalize its input by itself, and nobody said how to",
-                hint="say it: --input rgb,127.5,127.5 (InsightFace), --input bgr,127.5,127.5 "
-                "(AdaFace), --input rgb,0,1 (raw pixels)",
-            )
-        contract = InputContract(size_px=facts.size_px or 112, mean=0.0, std=1.0)
+    contract = _choose_contract(source, facts, claims.contract)
     if facts.dimension is None:
         raise ModelError(
             f"{source} does not say how long its embedding is",
@@ -211,36 +262,84 @@ def write_card(source: Path, claims: Claims) -> ModelCard:
         ) from exc
 
 
+def _choose_contract(source: Path, facts: GraphFacts, given: InputContract | None) -> InputContract:
+    if given is None and not facts.normalizes:
+        raise ModelError(
+            f"{source} does not normalize its input by itself, and nobody said how to",
+            hint="say it: --input rgb,127.5,127.5 (InsightFace), --input bgr,127.5,127.5 "
+            "(AdaFace), --input rgb,0,1 (raw pixels)",
+        )
+    if given is None:
+        return InputContract(size_px=facts.size_px or 112, mean=0.0, std=1.0)
+    if facts.normalizes and (given.mean, given.std) != (0.0, 1.0):
+        raise ModelError(
+            f"{source} normalizes its input by itself, mean {given.mean:g} and std {given.std:g} "
+            "would do it twice",
+            hint=f"say --input {given.color},0,1 or leave --input out",
+        )
+    return given
+
+
 def add_model(source: Path, settings: Settings, claims: Claims | None = None) -> Model:
     """Copy the user's own embedding model into the models folder, with its card.
 
     Args:
         source: the .onnx file.
         settings: say where the folder is.
-        claims: what only the owner can say; None when a card already lies beside the file.
+        claims: what only the owner can say; None when a card beside the file says it all.
 
     Raises:
-        ModelError: see `write_card`; or another model has that name.
+        ModelError: see `write_card`; or that name is taken by another model, or by this one
+            under another license.
         ChecksumError: the card beside the file belongs to another file.
-        UnknownModelError: no claims, and no card beside the file.
+        UnknownModelError: no license claimed, and no card beside the file.
         InputError: the folder cannot be written.
     """
-    if claims is None:
+    if claims is None or claims.license is None:
         card = load_card(source)
         check_file(card, source)
+        if claims is not None and claims != Claims():
+            card = _revise_card(card, source, claims)
         card = card.model_copy(update={"file": f"{card.name}.onnx"})
     else:
         card = write_card(source, claims)
     target = settings.models_dir / card.file
     for taken in (card_path_of(SHIPPED_DIR / card.file), card_path_of(target)):
-        if taken.is_file() and load_card(taken).sha256 != card.sha256:
-            raise ModelError(
-                f"another model is called {card.name!r}",
-                hint="choose another name with --name, or remove it with `arcwise models remove`",
-            )
+        if taken.is_file():
+            _check_same(load_card(taken), card)
     write_atomically(target, read_bytes(source))
     save_card(card, target)
     return Model(card, target, "own")
+
+
+def _revise_card(card: ModelCard, source: Path, claims: Claims) -> ModelCard:
+    whole = replace(
+        claims,
+        license=card.license,
+        contract=claims.contract or card.input,
+        name=claims.name or card.name,
+        source=claims.source or card.source,
+        threshold=claims.threshold or card.threshold,
+        grade=card.grade if claims.grade == "unknown" else claims.grade,
+    )
+    kept = {"trained_on": card.trained_on, "metrics": card.metrics, "note": card.note}
+    return write_card(source, whole).model_copy(update=kept)
+
+
+def _check_same(known: ModelCard, card: ModelCard) -> None:
+    """Make sure that a name which is taken is taken by this very model, under this license."""
+    hint = "choose another name with --name, or remove it with `arcwise models remove`"
+    if known.digest != card.digest:
+        raise ModelError(
+            f"another model is called {card.name!r}: its file or its input differs", hint=hint
+        )
+    if known.license != card.license:
+        raise ModelError(
+            f"{card.name!r} is there under another license: {known.license.name}, commercial use "
+            f"{known.license.commercial_use}; this one: {card.license.name}, commercial use "
+            f"{card.license.commercial_use}",
+            hint=hint,
+        )
 
 
 def remove_model(name: str, settings: Settings) -> Model:

@@ -103,6 +103,15 @@ def test_every_command_is_documented(command: str) -> None:
     assert f"arcwise {command}" in DOCS
 
 
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_answers_in_json_when_asked(command: str) -> None:
+    found = get_command(app)
+    for word in command.split():
+        found = found.commands[word]  # type: ignore[attr-defined]
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert "--json" in options
+
+
 @pytest.mark.parametrize("setting", DESCRIPTIONS)
 def test_every_setting_is_documented(setting: str) -> None:
     assert f"`{PREFIX}{setting}`" in DOCS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,10 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from arcwise.detect import DETECTORS, build_detector
+from arcwise.align import align_faces
+from arcwise.detect import DETECTORS, build_detector, check_detector
+from arcwise.detect import mtcnn as mtcnn_module
 from arcwise.detect.mtcnn import MTCNN, Thresholds
+from arcwise.detect.networks import build_proposal_net
 from arcwise.errors import ImageError, InputError, SessionError, UnknownModelError
 from arcwise.image import mirror_image, read_image
+from arcwise.session import Session, import_runtime
 from arcwise.settings import Settings
 from arcwise.types import Face, Image
 
@@ -166,6 +173,113 @@ def test_faces_of_a_few_pixels_are_refused() -> None:
         MTCNN(min_face_px=11)
 
 
+# Large photos go through the proposal net in tiles
+
+
+@pytest.mark.parametrize("size", [(12, 12), (267, 522), (268, 300), (511, 13), (600, 777)])
+def test_tiles_have_the_windows_of_the_whole(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    proposal = Session(build_proposal_net(), provider="cpu")
+    in_tiles = mtcnn_module._scan(proposal, scaled, 0.1)
+    monkeypatch.setattr(mtcnn_module, "_TILE_PX", 1000)
+    whole = mtcnn_module._scan(proposal, scaled, 0.1)
+    np.testing.assert_array_equal(in_tiles.owners, whole.owners)
+    np.testing.assert_allclose(in_tiles.boxes, whole.boxes, atol=1e-5)
+    np.testing.assert_allclose(in_tiles.scores, whole.scores, atol=1e-5)
+    if max(size) > 256 + 12:
+        assert whole.boxes.max() > 256 + 12  # in another tile than the first
+
+
+def test_a_face_across_the_edges_of_tiles_is_found_as_in_the_whole(
+    photos: dict[str, Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = MTCNN(min_face_px=12)  # scaled by 1: the photos have several tiles
+    many = list(photos.values())
+    in_tiles = patient.detect(many)
+    monkeypatch.setattr(mtcnn_module, "_TILE_PX", 10_000)
+    assert_same_faces(in_tiles, patient.detect(many), 1e-3)
+
+
+MEASURE_MEMORY = """
+import resource, sys
+import numpy as np
+from arcwise.detect.mtcnn import MTCNN
+photo = np.full((3000, 4000, 3), 128, np.uint8)
+detector = MTCNN(min_face_px=12, provider="cpu", threads=1)
+detector.detect([photo[:100, :100]])
+unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kB elsewhere
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+detector.detect([photo])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no getrusage")
+def test_small_faces_in_a_photo_of_12_megapixels_take_little_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE_MEMORY], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 300e6  # 4 GB as a whole
+
+
+# Networks that answer nonsense
+
+
+class Nonsense:
+    """A network that answers one output with the same row for all crops, or for some of them."""
+
+    def __init__(self, real: Session, output: str, row: list[float], crops: slice) -> None:
+        self._real, self._output, self._row, self._crops = real, output, row, crops
+
+    def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        answers = self._real.run(batch, outputs)
+        answers[outputs.index(self._output)][self._crops] = self._row
+        return answers
+
+
+@pytest.mark.parametrize(
+    ("network", "output", "row"),
+    [
+        ("_refine", "boxes", [np.nan] * 4),
+        ("_refine", "boxes", [0, 0, np.inf, 0]),
+        ("_refine", "boxes", [0, 0, -1, -1]),
+        ("_refine", "scores", [np.nan] * 2),
+        ("_output", "boxes", [np.nan] * 4),
+        ("_output", "boxes", [0, -np.inf, 0, 0]),
+        ("_output", "boxes", [0, 0, -1, 0]),
+        ("_output", "boxes", [0, 0, 0, -3]),
+        ("_output", "points", [0.5] * 10),
+        ("_output", "points", [*np.linspace(0, 1, 9), np.nan]),
+        ("_output", "scores", [np.nan] * 2),
+    ],
+)
+def test_a_box_or_points_without_a_size_are_no_face(
+    network: str, output: str, row: list[float], photos: dict[str, Image]
+) -> None:
+    detector = MTCNN()
+    fake = Nonsense(getattr(detector, network), output, row, slice(None))
+    setattr(detector, network, fake)
+    assert detector.detect(list(photos.values())) == [[], []]
+
+
+@pytest.mark.parametrize(("output", "row"), [("points", [0.5] * 10), ("boxes", [np.nan] * 4)])
+def test_a_candidate_without_a_size_costs_no_other_photo_its_face(
+    output: str, row: list[float], photos: dict[str, Image]
+) -> None:
+    detector = MTCNN()
+    _, expected = detector.detect(list(photos.values()))
+    fake = Nonsense(detector._output, output, row, slice(0, 1))
+    setattr(detector, "_output", fake)  # noqa: B010 - it only runs like a session
+    none, found = detector.detect(list(photos.values()))
+    assert none == []  # the surest candidate was the only one of the first photo
+    assert_same_faces([found], [expected], 1e-3)
+    crops = align_faces(photos["Eileen Collins"], found[0].points_px[None])
+    assert crops.shape == (1, 112, 112, 3)
+
+
 # The table of detectors
 
 
@@ -185,6 +299,25 @@ def test_an_unknown_detector_is_refused_with_a_proposal(
     with pytest.raises(UnknownModelError, match=name) as caught:
         build_detector(name, Settings(home=tmp_path, gallery=tmp_path / "g.db"))
     assert hint in caught.value.hint
+    with pytest.raises(UnknownModelError, match=name):
+        check_detector(name)
+
+
+@pytest.mark.parametrize("there", [("cpu",), ("cpu", "cuda")], ids=["missing", "not starting"])
+def test_a_provider_that_does_not_run_is_told_once(
+    there: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("arcwise.session.available_providers", lambda: there)
+    runtime = import_runtime()
+    load = runtime.InferenceSession
+    monkeypatch.setattr(  # as a runtime built with CUDA does without a driver
+        runtime, "InferenceSession", lambda model, options, providers: load(model, options)
+    )
+    with caplog.at_level(logging.WARNING):
+        detector = MTCNN(provider="cuda")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "cuda" in caplog.text
+    assert detector.provider == "cpu"
 
 
 def test_a_strict_detector_refuses_another_provider(

@@ -148,7 +148,7 @@ def test_a_kill_with_half_a_transaction_on_disk_is_rolled_back(tmp_path: Path) -
         """
 with Database(path, timeout_s=1).writing() as connection:
     connection.exec_driver_sql("PRAGMA cache_size = 1")  # pages go to the file before the commit
-    connection.exec_driver_sql("UPDATE meta SET revision = revision + 1")
+    connection.exec_driver_sql("INSERT INTO revisions VALUES (10000, 'x')")
     connection.exec_driver_sql("DELETE FROM people")
     os.kill(os.getpid(), signal.SIGKILL)
 """,
@@ -178,6 +178,67 @@ with Database(path, timeout_s=1).writing() as connection:
     assert process.returncode == -signal.SIGKILL
     finish(start(ENROLL, path, {"ann": ["ann/1"]}))
     assert counts(path) == {"ann": 1}
+
+
+def test_a_kill_before_the_gallery_is_made_leaves_an_empty_file_that_opens(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    process = start(
+        """
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Database.writing = stop  # the file is there, its tables are not
+SQLStore.open(path)
+""",
+        path,
+    )
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert path.stat().st_size == 0
+    finish(start(ENROLL, path, {"ann": ["ann/1"]}))
+    assert counts(path) == {"ann": 1}
+
+
+def test_a_kill_in_the_middle_of_the_first_person_leaves_a_gallery_for_any_model(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "people.db"
+    process = start(
+        """
+import arcwise.store.sql as sql
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+sql._insert_templates = stop
+Gallery(path, recognizer=FakeRecognizer()).enroll("ann", ["ann/1"])
+""",
+        path,
+    )
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    Gallery(path, recognizer=FakeRecognizer(model="other")).enroll("ann", ["ann/1"])
+    assert counts(path) == {"ann": 1}
+    check_integrity(path)
+
+
+def test_a_process_that_runs_follows_a_gallery_that_was_replaced(tmp_path: Path) -> None:
+    path, other = tmp_path / "people.db", tmp_path / "other.db"
+    Gallery(path, recognizer=FakeRecognizer()).enroll("ann", ["ann/1"])
+    Gallery(other, recognizer=FakeRecognizer()).enroll("bob", ["bob/1"])
+    said = finish(
+        start(
+            """
+gallery = Gallery(path, recognizer=FakeRecognizer())
+say([match.person for _, match in gallery.identify("ann/2+bob/2")])
+os.replace(argument, path)
+say([match.person for _, match in gallery.identify("ann/2+bob/2")])
+""",
+            path,
+            str(other),
+        )
+    )
+    assert said == [["ann", None], [None, "bob"]]
 
 
 def test_control_c_stops_cleanly_between_people(tmp_path: Path) -> None:

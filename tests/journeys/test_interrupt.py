@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def count_templates(gallery: Path) -> dict[str, int]:
     """Templates of each person, read without any code of ours."""
     if not gallery.exists():
         return {}
-    with sqlite3.connect(f"file:{gallery}?mode=ro", uri=True, timeout=5) as connection:
+    address = f"file:{gallery}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
         try:
             rows = connection.execute(
                 "SELECT name, count(*) FROM people JOIN templates ON person_id = people.id"

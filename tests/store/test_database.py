@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from arcwise.errors import GalleryError, GalleryLockedError
-from arcwise.store import SQLStore, Stamp
+from arcwise.store import NewTemplate, SQLStore, Stamp
 from arcwise.store.database import Database
 
-STAMP = Stamp("a" * 64, "small", 8, "boxes", "b" * 64)
+STAMP = Stamp("a" * 64, "small", 2, "boxes", "b" * 64)
+
+
+def add_ann(store: SQLStore) -> None:
+    store.add_templates("Ann", [NewTemplate(np.float32([1, 0]), 1.0, "e" * 64)], STAMP)
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def test_what_is_promised_is_switched_on(path: Path) -> None:
 
 
 def test_one_file_is_left_after_a_write(path: Path) -> None:
-    SQLStore.open(path).claim(STAMP)
+    add_ann(SQLStore.open(path))
     assert [file.name for file in path.parent.iterdir() if file.is_file()] == ["people.db"]
 
 
@@ -71,9 +76,11 @@ def test_an_sqlite_file_of_another_program_is_refused_and_not_touched(
     assert path.read_bytes() == content
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GalleryError, match=str(tmp_path)):
-        SQLStore.open(tmp_path)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_is_refused_as_such(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(GalleryError, match=f"{tmp_path} is a folder") as caught:
+        SQLStore.open(tmp_path, create=create)
+    assert "path of a file" in caught.value.hint
 
 
 def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
@@ -99,6 +106,12 @@ def test_a_missing_gallery_is_an_error_when_none_shall_be_made(path: Path) -> No
     assert not path.exists()
 
 
+def test_an_empty_file_becomes_a_gallery(path: Path) -> None:
+    path.touch()
+    add_ann(SQLStore.open(path))
+    assert [person.name for person in SQLStore.open(path, create=False).people()] == ["Ann"]
+
+
 def test_an_empty_file_is_no_gallery_when_none_shall_be_made(path: Path) -> None:
     path.touch()
     with pytest.raises(GalleryError, match="is empty"):
@@ -116,7 +129,7 @@ def test_a_gallery_that_vanished_is_an_error_and_not_made_anew(path: Path) -> No
 
 def test_a_damaged_gallery_is_told_as_such(path: Path) -> None:
     store = SQLStore.open(path)
-    store.claim(STAMP)
+    add_ann(store)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
@@ -128,12 +141,12 @@ def test_a_locked_gallery_is_an_error_within_the_timeout(path: Path) -> None:
     store = SQLStore.open(path, timeout_s=0.3)
     with sqlite(path) as other:
         other.execute("BEGIN EXCLUSIVE")
-        for operation in (store.people, lambda: store.claim(STAMP)):
+        for operation in (store.people, lambda: add_ann(store)):
             start = time.monotonic()
             with pytest.raises(GalleryLockedError, match="another process"):
                 operation()
             assert 0.2 < time.monotonic() - start < 5
-    store.claim(STAMP)
+    add_ann(store)
 
 
 def test_a_lock_that_is_released_in_time_is_waited_for(path: Path) -> None:
@@ -149,35 +162,38 @@ def test_a_lock_that_is_released_in_time_is_waited_for(path: Path) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert taken.wait(10)
-    store.claim(STAMP)
+    add_ann(store)
     holder.join()
     assert store.stamp() == STAMP
 
 
 def test_an_error_in_a_transaction_rolls_it_back(path: Path) -> None:
     store = SQLStore.open(path)
+    before = store.revision()
 
     def change_and_stop() -> None:
         with Database(path, timeout_s=1).writing() as connection:
-            connection.exec_driver_sql("UPDATE meta SET revision = 77")
+            connection.exec_driver_sql("INSERT INTO revisions VALUES (77, 'x')")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         change_and_stop()
-    assert store.revision() == 0
+    assert store.revision() == before
 
 
 def test_the_gallery_of_a_forked_process_is_its_own(path: Path) -> None:
     store = SQLStore.open(path)
     script = (
-        "import os, sys, arcwise.store as s\n"
+        "import os, sys, numpy as np, arcwise.store as s\n"
         "store = s.SQLStore.open(sys.argv[1])\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    store.claim(s.Stamp('a' * 64, 'small', 8, 'boxes', 'b' * 64))\n"
+        "    one = s.NewTemplate(np.float32([1, 0]), 1.0, 'e' * 64)\n"
+        "    stamp = s.Stamp('a' * 64, 'small', 2, 'boxes', 'b' * 64)\n"
+        "    store.add_templates('Ann', [one], stamp)\n"
         "    os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
-        "assert store.revision() == 1\n"
+        "assert store.revision().number == 1\n"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
     assert store.stamp() == STAMP

@@ -13,7 +13,13 @@ from arcwise.errors import ChecksumError, InputError, ModelError, UnknownModelEr
 from arcwise.files import sha256_of_file
 from arcwise.settings import Settings
 from arcwise.zoo import registry
-from arcwise.zoo.card import InputContract, License, load_card, save_card
+from arcwise.zoo.card import (
+    InputContract,
+    License,
+    PublishedThreshold,
+    load_card,
+    save_card,
+)
 from arcwise.zoo.registry import (
     Claims,
     add_model,
@@ -21,6 +27,7 @@ from arcwise.zoo.registry import (
     find_model,
     list_models,
     remove_model,
+    survey_models,
     write_card,
 )
 from tests.tiny_models import averaging, build_graph, flattening, normalizing, write
@@ -81,6 +88,20 @@ def test_nobody_guesses_how_to_normalize(tmp_path: Path) -> None:
     assert (card.input.mean, card.input.std) == (0, 1)
 
 
+def test_nobody_normalizes_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", normalizing())
+    with pytest.raises(ModelError, match=r"mean 127\.5 and std 128 would do it twice") as caught:
+        write_card(path, claims(contract=InputContract(color="bgr", mean=127.5, std=128)))
+    assert "--input bgr,0,1" in caught.value.hint
+    card = write_card(path, claims(contract=InputContract(color="bgr", mean=0, std=1)))
+    assert card.input.color == "bgr"
+
+
+def test_a_card_needs_a_license(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nobody said what .* may be used for"):
+        write_card(write(tmp_path / "a.onnx", averaging()), claims(license=None))
+
+
 def test_a_graph_that_does_not_say_its_dimension_is_refused(tmp_path: Path) -> None:
     flatten = helper.make_node("Flatten", ["input"], ["output"], axis=1)
     graph = build_graph([flatten], takes=("N", 3, "S", "S"), gives=("N", "D"))
@@ -120,6 +141,21 @@ def test_a_model_with_a_card_beside_it_needs_no_claims(tmp_path: Path, settings:
     assert find_model("mine", settings) == added
 
 
+def test_claims_replace_what_the_card_beside_the_model_says(
+    tmp_path: Path, settings: Settings
+) -> None:
+    source = write(tmp_path / "file.onnx", averaging())
+    stated = PublishedThreshold(similarity=0.3, source="a page")
+    card = write_card(source, claims(name="mine", threshold=stated, grade="good"))
+    save_card(card.model_copy(update={"note": "n", "metrics": {"lfw": 0.99}}), source)
+    added = add_model(source, settings, Claims(name="other", contract=InputContract(color="bgr")))
+    assert (added.card.name, added.path.name) == ("other", "other.onnx")
+    assert (added.card.input.color, added.card.input.mean) == ("bgr", 127.5)
+    assert added.card.threshold == stated
+    assert (added.card.license, added.card.grade) == (MIT, "good")
+    assert (added.card.note, added.card.metrics) == ("n", {"lfw": 0.99})
+
+
 def test_a_card_of_another_file_is_refused(tmp_path: Path, settings: Settings) -> None:
     source = write(tmp_path / "mine.onnx", averaging())
     save_card(write_card(source, claims()), source)
@@ -139,6 +175,31 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path, settings: Settings) -> 
     assert "--name" in caught.value.hint
     assert find_model("mine", settings) == first
     find_model("mine", settings).verify()
+
+
+def test_the_same_file_with_another_input_is_another_model(
+    tmp_path: Path, settings: Settings
+) -> None:
+    source = write(tmp_path / "mine.onnx", averaging())
+    first = add_model(source, settings, claims())
+    with pytest.raises(ModelError, match=r"another model is called 'mine'.*input differs"):
+        add_model(source, settings, claims(contract=InputContract(mean=127.5, std=128)))
+    assert find_model("mine", settings) == first
+
+
+def test_the_license_of_a_model_is_not_replaced_in_passing(
+    tmp_path: Path, settings: Settings
+) -> None:
+    source = write(tmp_path / "mine.onnx", averaging())
+    research = License(name="research", commercial_use=False)
+    first = add_model(source, settings, claims(license=research))
+    with pytest.raises(ModelError, match=r"under another license: research.* MIT") as caught:
+        add_model(source, settings, claims())
+    assert "--name" in caught.value.hint
+    assert "models remove" in caught.value.hint
+    assert find_model("mine", settings) == first
+    remove_model("mine", settings)
+    assert add_model(source, settings, claims()).card.license == MIT
 
 
 def test_the_name_of_a_shipped_model_is_taken(tmp_path: Path, settings: Settings) -> None:
@@ -205,10 +266,56 @@ def test_without_any_model_the_way_to_one_is_said(settings: Settings) -> None:
         assert "arcwise models add" in caught.value.hint
 
 
-def test_a_broken_card_is_not_passed_over(settings: Settings) -> None:
+def test_a_calibration_beside_a_model_is_no_card(tmp_path: Path, settings: Settings) -> None:
+    added = add_model(write(tmp_path / "mine.onnx", averaging()), settings, claims())
+    write(settings.models_dir / "mine.calibration.json", b'{"version": 1}')
+    shelf = survey_models(settings)
+    assert (shelf.models, shelf.faults) == ((added,), ())
+    assert find_model("mine", settings) == added
+
+
+def test_one_bad_card_does_not_hide_the_good_ones(tmp_path: Path, settings: Settings) -> None:
+    good = add_model(write(tmp_path / "mine.onnx", averaging()), settings, claims())
+    write(settings.models_dir / "bad.json", good.card.to_json().replace("file", "fiel").encode())
+    write(settings.models_dir / "stray.json", b"[1, 2]")
+    shelf = survey_models(settings)
+    assert shelf.models == (good,)
+    assert [fault.name for fault in shelf.faults] == ["bad", "stray"]
+    assert shelf.faults[0].path == settings.models_dir / "bad.json"
+    assert "fiel" in str(shelf.faults[0].error)
+    assert list_models(settings) == [good]
+    assert find_model("mine", settings) == good
+    default = default_model(settings)
+    assert default.model == good
+    assert default.why == "the only one in your models folder that can be used"
+    assert remove_model("mine", settings) == good
+
+
+def test_a_bad_card_is_not_passed_over_when_it_is_asked_for(settings: Settings) -> None:
     write(settings.models_dir / "mine.json", b"{}")
-    with pytest.raises(ModelError, match=r"mine\.json is not a model card"):
-        list_models(settings)
+    for ask in (find_model, remove_model):
+        with pytest.raises(ModelError, match=r"mine\.json is not a model card"):
+            ask("mine", settings)
+    with pytest.raises(UnknownModelError, match=r"can be used: .*mine\.json is not a model card"):
+        default_model(settings)
+    assert (settings.models_dir / "mine.json").is_file()
+
+
+def test_a_card_whose_file_is_gone_is_a_fault(tmp_path: Path, settings: Settings) -> None:
+    model = add_model(write(tmp_path / "a.onnx", averaging()), settings, claims(name="mine"))
+    model.path.unlink()
+    (fault,) = survey_models(settings).faults
+    assert (fault.name, fault.path) == ("mine", model.path.with_suffix(".json"))
+    with pytest.raises(UnknownModelError, match=r"names mine\.onnx, which is not beside it"):
+        find_model("mine", settings)
+    assert add_model(tmp_path / "a.onnx", settings, claims(name="mine")) == model
+
+
+def test_a_card_that_cannot_be_read_is_a_fault(settings: Settings) -> None:
+    settings.models_dir.mkdir(parents=True)
+    (settings.models_dir / "loop.json").symlink_to("loop.json")
+    (settings.models_dir / "folder.json").mkdir()
+    assert [fault.name for fault in survey_models(settings).faults] == ["folder", "loop"]
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path, settings: Settings) -> None:

@@ -1,7 +1,8 @@
-"""The first schema: meta, people, templates, removals."""
+"""The first schema: meta, revisions, people, templates, removals."""
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -16,7 +17,6 @@ def upgrade() -> None:
     meta = op.create_table(
         "meta",
         sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1", name="one_row"), primary_key=True),
-        sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("model_digest", sa.Text),
         sa.Column("model_name", sa.Text),
         sa.Column("dimension", sa.Integer),
@@ -25,7 +25,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Text, nullable=False),
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    op.bulk_insert(meta, [{"id": 1, "revision": 0, "created_at": now}])
+    op.bulk_insert(meta, [{"id": 1, "created_at": now}])
+    revisions = op.create_table(
+        "revisions",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("token", sa.Text, nullable=False),
+    )
+    # the first token is random as well: no two galleries have a revision in common
+    op.bulk_insert(revisions, [{"number": 0, "token": secrets.token_hex(16)}])
     op.create_table(
         "people",
         sa.Column("id", sa.Integer, primary_key=True),
