@@ -85,10 +85,11 @@ class Photos:
         if place is None:
             raise self._missing(name)
         if isinstance(place, Path):
+            with translate_os_errors(place, doing="read"):
+                self._check_size(name, place.stat().st_size)
             return read_bytes(place)
         assert self._archive is not None, "a place in an archive needs the archive"
-        if place.file_size > _MAX_PHOTO_BYTES:
-            raise InputError(f"{name} in {self._root} claims {place.file_size} bytes: not a photo")
+        self._check_size(name, place.file_size)
         with self._lock, _translate_zip_errors(self._root, f"cannot read {name} in"):
             return self._archive.read(place)
 
@@ -112,6 +113,10 @@ class Photos:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_size(self, name: str, size_bytes: int) -> None:
+        if size_bytes > _MAX_PHOTO_BYTES:
+            raise InputError(f"{name} in {self._root} has {size_bytes} bytes: not a photo")
 
     def _missing(self, name: str) -> InputError:
         if _is_unsafe(name):
