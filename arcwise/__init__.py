@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from arcwise.compare import Calibration as Calibration
     from arcwise.compare import cosine_similarity as cosine_similarity
     from arcwise.draw import draw_faces as draw_faces
+    from arcwise.encode import write_image as write_image
     from arcwise.errors import ArcwiseError as ArcwiseError
     from arcwise.gallery import Gallery as Gallery
     from arcwise.image import read_image as read_image
-    from arcwise.image import write_image as write_image
     from arcwise.recognizer import Recognizer as Recognizer
     from arcwise.settings import Settings as Settings
     from arcwise.types import Comparison as Comparison
@@ -46,7 +46,7 @@ _HOMES = {
     "cosine_similarity": "arcwise.compare",
     "draw_faces": "arcwise.draw",
     "read_image": "arcwise.image",
-    "write_image": "arcwise.image",
+    "write_image": "arcwise.encode",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

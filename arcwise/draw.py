@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from arcwise.errors import ImageError, InputError
+from arcwise.errors import InputError
 from arcwise.geometry import box_areas, overlap_boxes
 from arcwise.image import resize_image
-from arcwise.types import Face, Floats, Image, Status
+from arcwise.types import Face, Floats, Image, Status, check_image
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
@@ -76,7 +76,7 @@ def draw_faces(
         ImageError: not an RGB image.
         InputError: not one label or one color per face.
     """
-    _check_image(image)
+    check_image(image)
     _check_count("labels", labels, len(faces))
     _check_count("colors", colors, len(faces))
     canvas = np.ascontiguousarray(image).copy()
@@ -129,7 +129,7 @@ def contact_sheet(
     step_x, step_y = cell_px + gap_px, cell_px + strip_px + gap_px
     sheet = np.full((rows * step_y + gap_px, columns * step_x + gap_px, 3), _PAPER, np.uint8)
     for number, image in enumerate(images):
-        _check_image(image)
+        check_image(image)
         row, column = divmod(number, columns)
         left, top = gap_px + column * step_x, gap_px + row * step_y
         _paste_fitted(sheet, image, (left, top), cell_px)
@@ -138,14 +138,6 @@ def contact_sheet(
             shift = (cell_px - text.shape[1]) // 2
             _blend(sheet, text, (left + shift, top + cell_px), _INK)
     return sheet
-
-
-def _check_image(image: Image) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(
-            f"drawing needs an (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}",
-            hint="read the photo with arcwise.read_image",
-        )
 
 
 def _check_count(name: str, values: Sequence[Any] | None, wanted: int) -> None:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from arcwise.decode import HEAD_BYTES, decode_photo, pixels_of_pillow, recognize_format
 from arcwise.errors import ImageError, InputError
-from arcwise.files import translate_os_errors, write_atomically
-from arcwise.types import Image
+from arcwise.files import translate_os_errors
+from arcwise.types import Image, check_image
 
 
 class OpenFile(Protocol):
@@ -46,20 +46,6 @@ PhotoSource = (
 
 MAX_PIXELS = 64_000_000
 """Largest photo decoded by default; the same as the default of ARCWISE_MAX_MEGAPIXELS."""
-
-_ANY_SIDE = 1 << 20  # cv2 writes no longer side: CV_IO_MAX_IMAGE_WIDTH
-_ENCODINGS: dict[str, tuple[int | None, int]] = {
-    # suffix: the option that takes the quality, the longest side the format can hold
-    ".bmp": (None, _ANY_SIDE),
-    ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 65_500),  # JPEG_MAX_DIMENSION of libjpeg
-    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 65_500),
-    ".png": (None, 1_000_000),  # PNG_USER_WIDTH_MAX of libpng
-    ".tif": (None, _ANY_SIDE),
-    ".tiff": (None, _ANY_SIDE),
-    ".webp": (cv2.IMWRITE_WEBP_QUALITY, 16_383),  # WEBP_MAX_DIMENSION of libwebp
-}
-PICTURE_SUFFIXES = tuple(_ENCODINGS)
-"""What `write_image` can write."""
 
 _MAX_FILE_BYTES = 1 << 30  # no photo within the pixel limit is larger
 _FLOAT_SLACK = 1e-4  # resampling leaves values a little outside of 0..1
@@ -203,14 +189,6 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_image(image: Image) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(
-            f"an image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}",
-            hint="use read_image to make one",
-        )
-
-
 def _check_size(size_wh_px: tuple[int, int]) -> None:
     if min(size_wh_px) < 1:
         raise InputError(f"size_wh_px must be at least 1x1, got {size_wh_px[0]}x{size_wh_px[1]}")
@@ -225,7 +203,7 @@ def pixel_digest(image: Image) -> str:
     Raises:
         ImageError: it is not such an image.
     """
-    _check_image(image)
+    check_image(image)
     digest = hashlib.sha256("x".join(map(str, image.shape)).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
@@ -270,7 +248,7 @@ def resize_image(image: Image, size_wh_px: tuple[int, int]) -> Image:
         ImageError: it is not such an image.
         InputError: a side is shorter than 1 px.
     """
-    _check_image(image)
+    check_image(image)
     _check_size(size_wh_px)
     height, width = image.shape[:2]
     shrinks = size_wh_px[0] <= width and size_wh_px[1] <= height
@@ -295,7 +273,7 @@ def letterbox(image: Image, size_wh_px: tuple[int, int]) -> Letterboxed:
     Source: the input of SCRFD as InsightFace makes it (linear, sides cut to whole px, the scale
     is that of the height).
     """
-    _check_image(image)
+    check_image(image)
     _check_size(size_wh_px)
     height, width = image.shape[:2]
     canvas_width, canvas_height = size_wh_px
@@ -347,54 +325,3 @@ def sharpness(gray: NDArray[np.uint8]) -> float:
     Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000).
     """
     return float(cv2.Laplacian(gray, cv2.CV_32F).var(dtype=np.float64))
-
-
-def encode_image(image: Image, *, suffix: str = ".jpg", quality: int = 92) -> bytes:
-    """Make a photo file of an image.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        suffix: .jpg, .png, .webp, .bmp, .tif or .tiff; decides the format.
-        quality: 1..100, for JPEG and WebP; the other formats lose nothing.
-
-    Raises:
-        ImageError: it is not such an image, or the format cannot hold its size.
-        InputError: the suffix or the quality is none that works.
-    """
-    _check_image(image)
-    encoding = _ENCODINGS.get(suffix.lower())
-    if encoding is None:
-        raise InputError(
-            f"cannot write a photo as {suffix!r}", hint=f"use one of {', '.join(_ENCODINGS)}"
-        )
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality must lie in 1..100, got {quality}")
-    quality_option, longest_side_px = encoding
-    height, width = image.shape[:2]
-    options = [] if quality_option is None else [quality_option, quality]
-    fits = max(height, width) <= longest_side_px
-    is_encoded, content = cv2.imencode(suffix, image[:, :, ::-1], options) if fits else (False, b"")
-    if not is_encoded:
-        raise ImageError(
-            f"{suffix} cannot hold an image of {width}x{height}",
-            hint="make it smaller, or write it as .png",
-        )
-    return bytes(content)
-
-
-def write_image(path: str | os.PathLike[str], image: Image) -> Path:
-    """Write an image to a file, whole or not at all; the suffix decides the format.
-
-    Args:
-        path: where to; missing folders are made.
-        image: (H, W, 3) uint8 RGB.
-
-    Returns:
-        The path.
-
-    Raises:
-        ImageError: it is not such an image, or the format cannot hold its size.
-        InputError: the suffix is none that works, or the place cannot be written.
-    """
-    path = Path(path)
-    return write_atomically(path, encode_image(image, suffix=path.suffix))

@@ -11,8 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from arcwise.errors import ImageError
-from arcwise.types import Crops, Floats, Image
+from arcwise.types import Crops, Floats, Image, check_image
 
 
 class Pyramid:
@@ -26,13 +25,7 @@ class Pyramid:
     """
 
     def __init__(self, image: Image) -> None:
-        given = np.asarray(image)  # whatever it is, it has a shape to name
-        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or not given.size:
-            raise ImageError(
-                f"an (H, W, 3) uint8 RGB image is needed, got {given.shape} {given.dtype}",
-                hint="read the photo with arcwise.read_image",
-            )
-        self._copies: list[Image] = [given]
+        self._copies: list[Image] = [check_image(image)]
 
     @property
     def size_wh_px(self) -> tuple[int, int]:

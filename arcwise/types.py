@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arcwise.errors import InputError
+from arcwise.errors import ImageError, InputError
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -25,6 +25,21 @@ Select = Literal["largest", "center", "only"]
 """Which face of several is meant; see docs/conventions.md."""
 
 Status = Literal["match", "unknown", "ambiguous", "low_quality"]
+
+
+def check_image(image: Any) -> Image:
+    """The same image, after a look at what it is.
+
+    Raises:
+        ImageError: it is not (H, W, 3) uint8, or has no pixels.
+    """
+    given = np.asarray(image)  # whatever it is, it has a shape to name
+    if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or not given.size:
+        raise ImageError(
+            f"an (H, W, 3) uint8 RGB image is needed, got {given.shape} {given.dtype}",
+            hint="read the photo with arcwise.read_image",
+        )
+    return given
 
 
 def _frozen_array(value: Any, shape: tuple[int | None, ...], name: str) -> Floats:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from arcwise.image import encode_image, read_image, resize_image
+from arcwise.encode import encode_image
+from arcwise.image import read_image, resize_image
 
 PORTRAITS = {
     "matplotlib": "mpl-data/sample_data/grace_hopper.jpg",

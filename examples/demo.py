@@ -16,8 +16,8 @@ from rich.table import Table
 
 from arcwise.align import align_faces
 from arcwise.draw import contact_sheet, draw_faces
+from arcwise.encode import write_image
 from arcwise.errors import ArcwiseError
-from arcwise.image import write_image
 from arcwise.recognizer import Recognizer
 
 PORTRAITS = (

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from arcwise.encode import encode_image, write_image
 from arcwise.errors import ImageError, InputError
 from arcwise.image import (
     describe_source,
-    encode_image,
     hash_difference_bits,
     letterbox,
     luma,
@@ -28,7 +28,6 @@ from arcwise.image import (
     read_image,
     resize_image,
     sharpness,
-    write_image,
 )
 
 side_px = st.integers(1, 40)

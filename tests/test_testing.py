@@ -9,8 +9,9 @@ import pytest
 
 from arcwise.align import TEMPLATE_PX, align_faces
 from arcwise.detect import MTCNN
+from arcwise.encode import write_image
 from arcwise.errors import ImageError, InputError
-from arcwise.image import pixel_digest, read_image, write_image
+from arcwise.image import pixel_digest, read_image
 from arcwise.quality import IDENTIFY, find_faults, measure_quality
 from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_person, draw_photo
 from arcwise.types import Detector, Embedder, Face

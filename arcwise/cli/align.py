@@ -48,7 +48,7 @@ def align(
 
     from arcwise.align import align_faces, scale_template
     from arcwise.draw import contact_sheet
-    from arcwise.image import write_image
+    from arcwise.encode import write_image
 
     scale_template(size)  # refuses a wrong size before the work
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)

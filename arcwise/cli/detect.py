@@ -34,7 +34,7 @@ def detect(
 ) -> None:
     """Find the faces of photos: boxes, five points, scores. Needs no embedding model."""
     from arcwise.draw import draw_faces
-    from arcwise.image import write_image
+    from arcwise.encode import write_image
 
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, detector=detector)

@@ -48,9 +48,9 @@ def identify(
 ) -> None:
     """Say who every face is, or that it is unknown, ambiguous or too poor, and why."""
     from arcwise.draw import STATUS_COLORS, draw_faces
+    from arcwise.encode import write_image
     from arcwise.errors import GalleryError
     from arcwise.gallery import Gallery
-    from arcwise.image import write_image
 
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     sources = resolve_photos(photos)

@@ -103,7 +103,7 @@ def check_picture_place(place: Path) -> None:
     Raises:
         InputError: no picture's suffix, or its folder cannot be one.
     """
-    from arcwise.image import PICTURE_SUFFIXES
+    from arcwise.encode import PICTURE_SUFFIXES
 
     if place.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(

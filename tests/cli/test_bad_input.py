@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from arcwise.cli.run import run
-from arcwise.image import read_image, write_image
+from arcwise.encode import write_image
+from arcwise.image import read_image
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

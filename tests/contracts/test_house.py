@@ -16,7 +16,7 @@ OWNERS = {
     "torch": ("nn/", "train/", "data/loader.py", "data/sampler.py", "invert.py", "export.py"),
     "onnxruntime": ("session.py", "quantize.py"),
     "onnx": ("zoo/", "detect/", "convert/", "rewrite.py", "export.py", "quantize.py"),
-    "cv2": ("image.py", "pyramid.py", "draw.py", "live/capture.py"),
+    "cv2": ("image.py", "encode.py", "pyramid.py", "draw.py", "live/capture.py"),
     "PIL": ("image.py", "decode.py", "draw.py"),
     "sqlalchemy": ("store/",),
     "alembic": ("store/",),

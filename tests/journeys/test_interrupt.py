@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arcwise.image import read_image, write_image
+from arcwise.encode import write_image
+from arcwise.image import read_image
 
 pytestmark = pytest.mark.fault
 
