@@ -208,6 +208,7 @@ def _look_at_gallery(path: Path) -> list[Finding]:
         if state is None or (stat.S_ISREG(state.st_mode) and not state.st_size):
             return [Finding("gallery", f"{path} (not made yet)")]
         with closing(SQLStore.open(path, create=False)) as store:
+            store.check()
             n_people, stamp = len(store.people()), store.stamp()
     except ArcwiseError as exc:
         return [Finding("gallery", str(exc), False, exc.hint)]

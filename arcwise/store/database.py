@@ -139,6 +139,19 @@ class Database:
                 # by name, so that a gallery that is up to date never pays for loading Alembic
                 import_module("arcwise.store.migrate").migrate(connection)
 
+    def check(self) -> None:
+        """Have SQLite look at every page and every reference.
+
+        Raises:
+            GalleryError: something does not fit together.
+        """
+        with self.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check").scalar_one()
+            strays = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if found != "ok" or strays is not None:
+            what, hint = _FAULTS[sqlite3.SQLITE_CORRUPT][1:]
+            raise GalleryError(f"gallery {self.path}: {what}", hint=hint)
+
     def close(self) -> None:
         """Let go of the engine. No connection is open between two transactions anyway."""
         self._engine.dispose()

@@ -70,6 +70,14 @@ class SQLStore:
         """Let go of the file."""
         self._database.close()
 
+    def check(self) -> None:
+        """Read the whole file and compare it with itself; takes as long as reading it.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
+        self._database.check()
+
     def revision(self) -> Revision:
         """How often the gallery changed, and the token of the last change."""
         with self._database.reading() as connection:

@@ -379,3 +379,15 @@ def test_text_that_looks_like_sql_is_only_text(store: SQLStore) -> None:
     store.add_templates(name, [template(1)], STAMP)
     assert store.forget(name).name == name
     assert store.people() == []
+
+
+def test_damage_in_the_middle_of_the_file_is_found(store: SQLStore, path: Path) -> None:
+    for number in range(40):
+        store.add_templates(f"Person {number}", [template(number)], STAMP)
+    store.check()
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4096] = b"\x55" * 4096
+    path.write_bytes(bytes(content))
+    with pytest.raises(GalleryError, match="damaged"):
+        SQLStore.open(path).check()
