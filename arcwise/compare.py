@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,10 @@ class Threshold:
     fmr: float | None
     calibrated: bool
     why: str
+
+    def with_caveat(self, caveat: str) -> Threshold:
+        """The same threshold with one more thing to know about it; an empty text adds nothing."""
+        return replace(self, why=f"{self.why}; {caveat}") if caveat else self
 
 
 def fmr_for_gallery(n_people: int, *, fpir: float = IDENTIFY_FPIR) -> float:

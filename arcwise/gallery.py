@@ -259,7 +259,8 @@ class Gallery:
 
     def _threshold(self, ranking: Ranking) -> Threshold:
         published = self._recognizer.published_threshold
-        return identify_threshold(self._calibration, published, n_people=ranking.n_people)
+        threshold = identify_threshold(self._calibration, published, n_people=ranking.n_people)
+        return threshold.with_caveat(self._recognizer.caveat)
 
     # ── identify ──
 

@@ -143,6 +143,12 @@ class Recognizer:
         return calibration
 
     @property
+    def caveat(self) -> str:
+        """What every decision made with the model must say: that it is of demo grade, or nothing."""
+        _ = self.embedder
+        return "a demo-grade model" if self._model and self._model.card.grade == "demo" else ""
+
+    @property
     def published_threshold(self) -> tuple[float, float | None] | None:
         """The publisher's threshold and its false match rate, from the model's card."""
         _ = self.embedder
@@ -335,6 +341,7 @@ class Recognizer:
         assert second is not None
         similarity = float(cosine_similarity(first, second)[0, 0])
         threshold = choose_threshold(self.calibration, self.published_threshold)
+        threshold = threshold.with_caveat(self.caveat)
         is_match = similarity >= threshold.similarity
         relation = "at least" if is_match else "below"
         return Comparison(

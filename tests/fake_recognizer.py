@@ -49,6 +49,7 @@ class FakeRecognizer:
         self.embedder = FakeModel(model, hashlib.sha256(model.encode()).hexdigest())
         self.detector = FakeModel(detector, hashlib.sha256(detector.encode()).hexdigest())
         self.published_threshold: tuple[float, float | None] | None = (0.5, None)
+        self.caveat = ""
         self.calibration: Calibration | None = None
         self._vectors = vectors or {}
         self._delay_s = delay_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from arcwise.errors import (
     NoFaceError,
     UnknownModelError,
 )
+from arcwise.gallery import Gallery
 from arcwise.image import mirror_image, read_image
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
+from arcwise.zoo.card import load_card, save_card
 
 BLANK = np.full((120, 160, 3), 200, np.uint8)
 
@@ -164,3 +167,20 @@ def test_the_users_calibration_is_found(tiny_model: Path, own_home: Path) -> Non
     calibration = Recognizer(model=tiny_model).calibration
     assert calibration is not None
     assert calibration.similarity_at(1e-3) == pytest.approx(0.25)
+
+
+def test_a_demo_grade_model_says_so_whenever_it_decides(
+    tiny_model: Path, portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "tiny.onnx"
+    shutil.copy(tiny_model, model)
+    save_card(load_card(tiny_model).model_copy(update={"grade": "demo"}), model)
+    recognizer = Recognizer(model=model)
+    hopper, collins = portraits.values()
+    assert "demo-grade" in recognizer.compare(hopper, collins).why
+    assert "demo-grade" not in Recognizer(model=tiny_model).compare(hopper, collins).why
+    with Gallery(tmp_path / "people.db", recognizer=recognizer) as people:
+        people.enroll("Grace Hopper", [hopper])
+        for photo in (hopper, collins):
+            ((_, match),) = people.identify(photo)
+            assert "demo-grade" in match.why

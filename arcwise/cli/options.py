@@ -164,6 +164,10 @@ class Watched:
     def calibration(self) -> Calibration | None:
         return self._recognizer.calibration
 
+    @property
+    def caveat(self) -> str:
+        return self._recognizer.caveat
+
     def analyze_many(self, photos: Iterable[PhotoSource], /) -> Iterator[Faces]:
         found = self._recognizer.analyze_many(photos)
         yield from watch(found, total=self._total, doing=self._doing)
