@@ -144,7 +144,7 @@ class Recognizer:
 
     @property
     def caveat(self) -> str:
-        """What every decision made with the model must say: that it is of demo grade, or nothing."""
+        """What every decision with the model must say: that it is of demo grade, or nothing."""
         _ = self.embedder
         return "a demo-grade model" if self._model and self._model.card.grade == "demo" else ""
 
