@@ -47,7 +47,7 @@ PhotoSource = (
 MAX_PIXELS = 64_000_000
 """Largest photo decoded by default; the same as the default of ARCWISE_MAX_MEGAPIXELS."""
 
-_MAX_FILE_BYTES = 1 << 30  # no photo within the pixel limit is larger
+_MAX_FILE_BYTES = 1 << 30  # five times what 64 megapixels take without any compression
 _FLOAT_SLACK = 1e-4  # resampling leaves values a little outside of 0..1
 
 

@@ -20,12 +20,13 @@ from arcwise.cli.options import (
 )
 from arcwise.cli.show import (
     OutputPictures,
-    check_picture_place,
+    check_output,
     print_json,
     print_table,
     report_unreadable,
     watch,
 )
+from arcwise.errors import InputError
 
 
 def align(
@@ -48,7 +49,7 @@ def align(
 
     from arcwise.align import align_faces, scale_template
     from arcwise.draw import contact_sheet
-    from arcwise.encode import write_image
+    from arcwise.encode import PICTURE_SUFFIXES, write_image
 
     scale_template(size)  # refuses a wrong size before the work
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
@@ -56,7 +57,7 @@ def align(
     sources = resolve_photos(photos)
     pictures = OutputPictures(out, sources, suffix=".png", is_folder=True)
     if sheet:
-        check_picture_place(sheet)
+        check_output(sheet, sources, PICTURE_SUFFIXES)
     results, written, crops_for_sheet = [], [], []
     found = recognizer.detect_photos(sources)
     watched = watch(found, total=len(sources), doing="aligning")
@@ -68,6 +69,8 @@ def align(
         crops = align_faces(photo.image, points, size_px=size)
         for number, crop in enumerate(crops, start=1):
             place = pictures.place_for(place_number, part=f"_face{number}")
+            if sheet and place.resolve() == sheet.resolve():
+                raise InputError(f"{sheet} is the place of a crop", hint="name another sheet")
             write_image(place, crop)
             written.append({"photo": faces.source, "face": number, "crop": str(place)})
             if sheet:

@@ -19,7 +19,7 @@ from arcwise.cli.show import make_printable, print_json
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="Folder, prefix or file of the foreign model.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, prefix or file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file, or a folder for it.")],
     license_name: LicenseOption,
     dialect: Annotated[

@@ -20,7 +20,7 @@ from arcwise.cli.options import (
     open_recognizer,
     resolve_photos,
 )
-from arcwise.cli.show import print_json, print_table, report_unreadable, watch
+from arcwise.cli.show import check_output, print_json, print_table, report_unreadable, watch
 
 
 def embed(
@@ -47,6 +47,8 @@ def embed(
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
     sources = resolve_photos(photos)
+    if out:
+        check_output(out, sources, (".npz",))
     found = recognizer.analyze_many(sources)
     results = list(watch(found, total=len(sources), doing="embedding"))
     faces = [

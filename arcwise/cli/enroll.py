@@ -27,7 +27,7 @@ from arcwise.cli.show import count, make_printable, print_json, print_note, prin
 
 if TYPE_CHECKING:
     from arcwise.image import PhotoSource
-    from arcwise.types import Enrollment
+    from arcwise.types import Enrollment, Rejection
 
 
 def enroll(
@@ -128,8 +128,15 @@ def _print_people(enrolled: list[tuple[str, Enrollment]]) -> None:
         total = enrollment.person.n_templates if enrollment.person else 0
         note = f"looks like {enrollment.look_alike}" if enrollment.look_alike else ""
         rows.append([wanted, f"+{len(enrollment.accepted)}", str(total), note])
-        rows += [["", "-", "", f"{r.source}: {r.text}"] for r in enrollment.rejected]
+        rows += [["", "-", "", _explain(r)] for r in enrollment.rejected]
     print_table(["person", "new", "faces", "note"], rows)
     n_accepted = sum(len(enrollment.accepted) for _, enrollment in enrolled)
     faces, people = count(n_accepted, "new face"), count(len(enrolled), "person", "people")
     print_note(f"{faces} of {people}")
+
+
+def _explain(rejection: Rejection) -> str:
+    """Which photo and why; an unreadable one names itself in its text."""
+    if rejection.text.startswith(rejection.source):
+        return rejection.text
+    return f"{rejection.source}: {rejection.text}"

@@ -19,7 +19,8 @@ from arcwise.cli.options import (
     build_settings,
     open_recognizer,
 )
-from arcwise.cli.show import print_json, print_note, print_table, watch
+from arcwise.cli.show import check_output, print_json, print_note, print_table, watch
+from arcwise.errors import InputError
 
 if TYPE_CHECKING:
     from arcwise.evaluate.summary import VerificationReport
@@ -47,8 +48,8 @@ FailedName = Literal["count_as_wrong", "leave_out"]
 
 @evaluate_app.command()
 def verification(
-    pairs: Annotated[Path, typer.Option("--pairs", help="The list of pairs; see docs.")],
-    photos: Annotated[Path, typer.Option("--photos", help="Folder or zip of the photos.")],
+    pairs: Annotated[Path, typer.Option("--pairs", metavar="FILE", help="The list of pairs.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER|ZIP", help="The photos.")],
     protocol: Annotated[
         list[ProtocolName] | None,
         typer.Option("--protocol", help="May be given twice.  [default: exact]"),
@@ -60,6 +61,9 @@ def verification(
         bool, typer.Option("--flip/--no-flip", help="Embed the mirror image too.")
     ] = True,
     select: SelectOption = "center",
+    folds: Annotated[
+        int, typer.Option("--folds", min=2, help="For a list that does not state its own.")
+    ] = 10,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the report (.md or .json).")
     ] = None,
@@ -75,10 +79,14 @@ def verification(
     from arcwise.evaluate.verification import evaluate_pairs
     from arcwise.photos import open_photos
 
+    if out:
+        check_output(out, (pairs, photos), (".md", ".json"))
+        if photos.is_dir() and out.resolve().is_relative_to(photos.resolve()):
+            raise InputError(f"{out} lies among the photos", hint="name another place")
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
     with open_photos(photos) as archive:
-        listed = read_pairs(pairs, photos=archive.names)
+        listed = read_pairs(pairs, photos=archive.names, n_folds=folds)
         vectors, reasons = _embed_photos(recognizer, archive, listed, select)
     reports = [
         evaluate_pairs(listed, vectors, protocol=name, failed=reasons, failed_policy=failed)

@@ -51,7 +51,13 @@ SelectOption = Annotated[
 ]
 GalleryOption = Annotated[
     Path | None,
-    typer.Option("--gallery", "-g", help="Gallery file (default: gallery.db in your folder)."),
+    typer.Option(
+        "--gallery",
+        "-g",
+        parser=lambda text: Path(text).expanduser(),
+        metavar="FILE",
+        help="Gallery file (default: gallery.db in your folder).",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 

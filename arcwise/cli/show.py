@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,9 @@ class _RateColumn(ProgressColumn):
 
 def print_json(plain: Any) -> None:
     """One JSON document on stdout."""
-    typer.echo(json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False))
+    # Other encodings than UTF-8 cannot hold every name; JSON's own escapes can.
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(plain, ensure_ascii=not is_utf8, indent=2, allow_nan=False))
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str = "") -> None:
@@ -97,20 +100,42 @@ def report_unreadable(errors: Iterable[InputError | None]) -> bool:
     return found
 
 
-def check_picture_place(place: Path) -> None:
-    """Refuse, before the work, a file name that cannot become a picture.
+def check_output(place: Path, sources: Iterable[object], suffixes: Sequence[str]) -> None:
+    """Refuse, before the work, a file that cannot be written or would replace what is read.
+
+    Args:
+        place: where the result shall go.
+        sources: what is read: paths are looked at, anything else is left alone.
+        suffixes: the endings that work, such as ".npz".
 
     Raises:
-        InputError: no picture's suffix, or its folder cannot be one.
+        InputError: another suffix, a folder, no place for a folder, or one of the sources.
     """
-    from arcwise.encode import PICTURE_SUFFIXES
-
-    if place.suffix.lower() not in PICTURE_SUFFIXES:
+    if place.is_dir():
+        raise InputError(f"{place} is a folder", hint="name a file in it")
+    if place.suffix.lower() not in suffixes:
         raise InputError(
-            f"cannot write a picture as {place.name}",
-            hint=f"end its name with one of {', '.join(PICTURE_SUFFIXES)}",
+            f"cannot write {place.name or 'a file without a name'}",
+            hint=f"end its name with one of {', '.join(suffixes)}",
         )
     _check_folder(place.parent)
+    _refuse_sources(place, _paths_of(sources))
+
+
+def _paths_of(sources: Iterable[object]) -> set[Path]:
+    return {Path(source).resolve() for source in sources if isinstance(source, str | Path)}
+
+
+def _refuse_sources(place: Path, sources: set[Path]) -> None:
+    """Also under another spelling, where the file system ignores case, and through links."""
+    is_one = place.resolve() in sources
+    if not is_one and place.exists():
+        is_one = any(source.exists() and place.samefile(source) for source in sources)
+    if is_one:
+        raise InputError(
+            f"{place} is one of the files that are read and would be replaced",
+            hint="name another place",
+        )
 
 
 def _check_folder(folder: Path) -> None:
@@ -138,15 +163,17 @@ class OutputPictures:
     def __init__(
         self, out: Path, sources: Sequence[object], *, suffix: str = ".jpg", is_folder: bool = False
     ) -> None:
+        from arcwise.encode import PICTURE_SUFFIXES
+
         self._suffix = suffix
-        self._photos = {Path(s).resolve() for s in sources if isinstance(s, str)}
+        self._photos = _paths_of(sources)
         is_file = bool(out.suffix) and not out.is_dir() and not is_folder
         if is_file and len(sources) > 1:
             raise InputError(
                 f"{out} is one file, but there are {len(sources)} photos", hint="name a folder"
             )
         if is_file:
-            check_picture_place(out)
+            check_output(out, (), PICTURE_SUFFIXES)
         else:
             _check_folder(out)
         folder = out.parent if is_file else out
@@ -167,10 +194,7 @@ class OutputPictures:
         """
         place = self._places[number]
         place = self._file or place.with_name(place.name + part + self._suffix)
-        if place.resolve() in self._photos:
-            raise InputError(
-                f"{place} is one of the photos and would be replaced", hint="name another folder"
-            )
+        _refuse_sources(place, self._photos)
         return place
 
 
@@ -180,8 +204,8 @@ def _place_all(folder: Path, sources: Sequence[object]) -> Iterator[Path]:
     for source in sources:
         stem = Path(source).stem if isinstance(source, str) else "stdin"
         name, number = stem, 1
-        while name in used:
+        while name.casefold() in used:  # one file where the file system ignores case
             number += 1
             name = f"{stem}-{number}"
-        used.add(name)
+        used.add(name.casefold())
         yield folder / name

@@ -61,6 +61,63 @@ def test_pictures_never_replace_the_photos_they_are_made_from(
     assert digests(own) == before
 
 
+def test_no_result_replaces_what_it_is_made_from(
+    capsys: pytest.CaptureFixture[str], own: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    archive, pairs = tmp_path / "photos.md", tmp_path / "pairs.json"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(own / "a.jpg", "a.jpg")
+    pairs.write_text("a.jpg a.jpg 1\n")
+    shutil.copy(own / "a.jpg", own / "a.npz")
+    (own / "link.jpg").symlink_to(own / "a.jpg")
+    before = digests(own) | digests(tmp_path / "own")
+    evaluate = ("evaluate", "verification", "--pairs", pairs, "--photos", archive)
+    for arguments in (
+        ("align", own / "a.jpg", "--out", tmp_path / "crops", "--sheet", own / "a.jpg"),
+        ("align", own / "a.jpg", "--out", tmp_path / "crops", "--sheet", own / "link.jpg"),
+        ("embed", own / "a.npz", "--out", own / "a.npz", "--model", tiny_model),
+        (*evaluate, "--out", archive, "--model", tiny_model),
+        (*evaluate, "--out", pairs, "--model", tiny_model),
+    ):
+        code, _, err = call(capsys, *arguments)
+        assert code == 3, arguments
+        assert "would be replaced" in err
+    assert digests(own) == before
+    assert zipfile.is_zipfile(archive)
+
+
+@pytest.mark.parametrize("out", ["vectors", "vectors.jpg", "."])
+def test_vectors_go_into_an_npz_file(
+    capsys: pytest.CaptureFixture[str], own: Path, tiny_model: Path, out: str
+) -> None:
+    code, printed, _ = call(
+        capsys, "embed", own / "a.jpg", "--out", own / out, "--model", tiny_model
+    )
+    assert (code, printed) == (3, "")
+
+
+def test_a_sheet_and_a_crop_cannot_be_one_file(
+    capsys: pytest.CaptureFixture[str], own: Path, tmp_path: Path
+) -> None:
+    crops = tmp_path / "crops"
+    sheet = crops / "a_face1.png"
+    code, _, err = call(capsys, "align", own / "a.jpg", "--out", crops, "--sheet", sheet)
+    assert code == 3
+    assert "another sheet" in err
+
+
+def test_json_is_json_in_any_encoding(own: Path) -> None:
+    odd = own / "李 😀.jpg"
+    shutil.copy(own / "a.jpg", odd)
+    done = subprocess.run(
+        [sys.executable, "-m", "arcwise", "detect", odd, "--json"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.decode("cp1252"))[0]["photo"] == str(odd)
+
+
 def test_a_wrong_place_for_pictures_is_told_before_the_work(
     capsys: pytest.CaptureFixture[str], own: Path
 ) -> None:
