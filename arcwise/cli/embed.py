@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,9 @@ from arcwise.cli.options import (
 )
 from arcwise.cli.show import check_output, print_json, print_table, report_unreadable, watch
 
+if TYPE_CHECKING:
+    from arcwise.types import Embedder, Face, Faces
+
 
 def embed(
     photos: PhotosArgument,
@@ -38,12 +42,6 @@ def embed(
     as_json: JsonOption = False,
 ) -> None:
     """Turn every face into an embedding. The vectors are printed with --json, saved with --out."""
-    import io
-
-    import numpy as np
-
-    from arcwise.files import write_atomically
-
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
     sources = resolve_photos(photos)
@@ -51,37 +49,54 @@ def embed(
         check_output(out, sources, (".npz",))
     found = recognizer.analyze_many(sources)
     results = list(watch(found, total=len(sources), doing="embedding"))
-    faces = [
-        (result.source, n, face) for result in results for n, face in enumerate(result, start=1)
+    rows = [
+        (result.source, number, face)
+        for result in results
+        for number, face in enumerate(result, start=1)
     ]
     if out:
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            vectors=np.array([f.embedding for _, _, f in faces], np.float32).reshape(
-                -1, recognizer.embedder.dimension
-            ),
-            norms=np.array([f.norm for _, _, f in faces], np.float32),
-            photos=np.array([source for source, _, _ in faces], dtype=np.str_),
-            faces=np.array([n for _, n, _ in faces], np.int64),
-            boxes_xyxy_px=np.array([f.box_xyxy_px for _, _, f in faces]).reshape(-1, 4),
-            model=np.str_(recognizer.embedder.name),
-            model_digest=np.str_(recognizer.embedder.digest),
-        )
-        write_atomically(out, buffer.getvalue(), private=True)
+        _save_vectors(out, rows, recognizer.embedder)
     if as_json:
-        plain = [result.to_dict() for result in results]
-        for result, row in zip(results, plain, strict=True):
-            for face, cell in zip(result, row["faces"], strict=True):
-                cell["embedding"] = [round(float(v), 6) for v in face.embedding]  # type: ignore[union-attr]
-        print_json(plain)
+        print_json([_to_plain(result) for result in results])
     else:
-        rows = [
-            [source, str(n), f"{face.norm:.2f}", str(len(face.embedding))]  # type: ignore[arg-type]
-            for source, n, face in faces
+        cells = [
+            [source, str(number), f"{face.norm:.2f}", str(recognizer.embedder.dimension)]
+            for source, number, face in rows
         ]
-        print_table(["photo", "face", "norm", "dimension"], rows)
+        print_table(["photo", "face", "norm", "dimension"], cells)
     if report_unreadable(result.error for result in results):
         raise typer.Exit(3)
-    if not faces:
+    if not rows:
         raise typer.Exit(1)
+
+
+def _save_vectors(out: Path, rows: Sequence[tuple[str, int, Face]], embedder: Embedder) -> None:
+    """Plain arrays that numpy reads without pickle; for their owner alone."""
+    import io
+
+    import numpy as np
+
+    from arcwise.files import write_atomically
+
+    faces = [face for _, _, face in rows]
+    vectors = np.array([face.embedding for face in faces], np.float32)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        vectors=vectors.reshape(-1, embedder.dimension),
+        norms=np.array([face.norm for face in faces], np.float32),
+        photos=np.array([source for source, _, _ in rows], dtype=np.str_),
+        faces=np.array([number for _, number, _ in rows], np.int64),
+        boxes_xyxy_px=np.array([face.box_xyxy_px for face in faces], np.float32).reshape(-1, 4),
+        model=np.str_(embedder.name),
+        model_digest=np.str_(embedder.digest),
+    )
+    write_atomically(out, buffer.getvalue(), private=True)
+
+
+def _to_plain(result: Faces) -> dict[str, Any]:
+    plain = result.to_dict()
+    for face, cell in zip(result, plain["faces"], strict=True):
+        assert face.embedding is not None
+        cell["embedding"] = [round(float(value), 6) for value in face.embedding]
+    return plain
