@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,11 +18,11 @@ import typer
 from arcwise import __version__
 from arcwise.cli.options import JsonOption, ProviderOption, StrictOption, build_settings
 from arcwise.cli.show import count, make_printable, print_json
-from arcwise.errors import ArcwiseError, InputError, UnknownModelError
+from arcwise.errors import ArcwiseError, InputError, SettingsError, UnknownModelError
 from arcwise.files import translate_os_errors
+from arcwise.settings import Provider, Settings
 
 if TYPE_CHECKING:
-    from arcwise.settings import Settings
     from arcwise.zoo.registry import Model, Shelf
 
 Result = TypeVar("Result")
@@ -44,8 +44,13 @@ def doctor(
     provider: ProviderOption = None, strict: StrictOption = False, as_json: JsonOption = False
 ) -> None:
     """Check the installation: hardware, runtime, models, folders; try one face."""
-    settings = build_settings(provider=provider, strict=strict)
-    findings = [
+    findings = []
+    try:
+        settings = build_settings(provider=provider, strict=strict)
+    except SettingsError as exc:
+        findings.append(_report_settings(exc))
+        settings = _default_settings(provider, strict)
+    findings += [
         *_look_at_software(),
         *_look_at_runtime(settings),
         *_look_at_models(settings),
@@ -64,6 +69,15 @@ def doctor(
                 typer.echo(f"  {'':<{width}}  try: {finding.hint}")
     if not is_fine:
         raise typer.Exit(4)
+
+
+def _report_settings(error: SettingsError) -> Finding:
+    text = f"{error}; what follows is looked at with the default settings"
+    return Finding("settings", text, False, error.hint)
+
+
+def _default_settings(provider: Provider | None, strict: bool) -> Settings:
+    return replace(Settings.from_environment({}), provider=provider or "auto", strict=strict)
 
 
 def _to_plain(finding: Finding) -> dict[str, Any]:

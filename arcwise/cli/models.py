@@ -127,10 +127,12 @@ def add(
         source=source,
         threshold=_parse_threshold(threshold, source),
     )
-    if card_file.is_file() and claims != Claims():
-        replaced = "what it says" if license_name is None else "all of it"
-        print_note(f"note: {card_file} lies beside the file; your words replace {replaced}")
+    is_replaced = card_file.is_file() and claims != Claims()
     model = add_model(file, build_settings(), claims)
+    if is_replaced:
+        words = "its words" if license_name is None else "all its words"
+        place = make_printable(str(card_file))
+        print_note(f"note: {place} lies beside the file; your words are used instead of {words}")
     if as_json:
         print_json(_to_plain(model))
         return
@@ -146,14 +148,19 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False
 ) -> None:
-    """Delete one of your own models and its card."""
-    from arcwise.zoo.registry import remove_model
+    """Delete one of your own models and its card, or a card that leads to no model."""
+    from arcwise.zoo.registry import CardFault, remove_model
 
-    model = remove_model(name, build_settings())
+    removed = remove_model(name, build_settings())
+    if isinstance(removed, CardFault):
+        plain = {"name": removed.name, "card": str(removed.path)}
+        text = f"removed the card {removed.path.name}, and no model"
+    else:
+        plain, text = _to_plain(removed), f"removed {removed.card.name}"
     if as_json:
-        print_json(_to_plain(model))
+        print_json(plain)
         return
-    typer.echo(f"removed {model.card.name}")
+    typer.echo(make_printable(text))
 
 
 def _to_plain(model: Model) -> dict[str, Any]:

@@ -80,6 +80,10 @@ class CardFault:
     path: Path
     error: ArcwiseError
 
+    def answers_to(self, name: str) -> bool:
+        """Whether the card is meant by a name: the model's, or that of the card's file."""
+        return name in (self.name, self.path.stem)
+
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
@@ -104,7 +108,7 @@ def survey_models(settings: Settings) -> Shelf:
     faults: list[CardFault] = []
     for folder, origin in folders:
         for card_file in sorted(folder.glob("*.json")):
-            if card_file.name.endswith(_CALIBRATION_SUFFIX):
+            if card_file.name.endswith(_CALIBRATION_SUFFIX) or card_file.is_dir():
                 continue
             name = card_file.stem
             try:
@@ -122,10 +126,18 @@ def list_models(settings: Settings) -> list[Model]:
 
 
 def _find_file(card: ModelCard, beside: Path) -> Path:
+    """The model file of a card: beside it, and with its name, so that it has no second card."""
+    card_file = card_path_of(beside)
+    stem = Path(card.file).stem
+    if stem != card_file.stem:
+        raise ModelError(
+            f"the card {card_file} belongs to {card.file}",
+            hint=f"rename it to {stem}.json, or delete it if {card.file} has another card",
+        )
     path = beside.parent / card.file
     if not path.is_file():
         raise UnknownModelError(
-            f"the card {card_path_of(beside)} names {card.file}, which is not beside it",
+            f"the card {card_file} names {card.file}, which is not beside it",
             hint="put the file back, or delete the card",
         )
     return path
@@ -136,7 +148,7 @@ def find_model(name_or_path: str | Path, settings: Settings) -> Model:
 
     Raises:
         UnknownModelError: there is none, or its file is gone.
-        ModelError: its card is none.
+        ModelError: its card is none, or that of another file.
         InputError: its card cannot be read.
     """
     text = str(name_or_path)
@@ -149,7 +161,7 @@ def find_model(name_or_path: str | Path, settings: Settings) -> Model:
         if model.card.name == text:
             return model
     for fault in shelf.faults:
-        if fault.name == text:
+        if fault.answers_to(text):
             raise fault.error
     names = [model.card.name for model in shelf.models]
     close = get_close_matches(text, names, n=1)
@@ -293,8 +305,10 @@ def add_model(source: Path, settings: Settings, claims: Claims | None = None) ->
             under another license.
         ChecksumError: the card beside the file belongs to another file.
         UnknownModelError: no license claimed, and no card beside the file.
-        InputError: the folder cannot be written.
+        InputError: `source` is a card, or the folder cannot be written.
     """
+    if source.suffix == ".json":
+        raise InputError(f"{source} is a card", hint=f"give {source.with_suffix('.onnx')}")
     if claims is None or claims.license is None:
         card = load_card(source)
         check_file(card, source)
@@ -306,7 +320,7 @@ def add_model(source: Path, settings: Settings, claims: Claims | None = None) ->
     target = settings.models_dir / card.file
     for taken in (card_path_of(SHIPPED_DIR / card.file), card_path_of(target)):
         if taken.is_file():
-            _check_same(load_card(taken), card)
+            _check_same(_load_taken(taken, card.name), card)
     write_atomically(target, read_bytes(source))
     save_card(card, target)
     return Model(card, target, "own")
@@ -326,6 +340,16 @@ def _revise_card(card: ModelCard, source: Path, claims: Claims) -> ModelCard:
     return write_card(source, whole).model_copy(update=kept)
 
 
+def _load_taken(card_file: Path, name: str) -> ModelCard:
+    try:
+        return load_card(card_file)
+    except (ModelError, InputError) as exc:
+        raise ModelError(
+            f"the name {name!r} is taken by a card that cannot be read: {exc}",
+            hint=f"remove it with `arcwise models remove {name}`, or choose another with --name",
+        ) from exc
+
+
 def _check_same(known: ModelCard, card: ModelCard) -> None:
     """Make sure that a name which is taken is taken by this very model, under this license."""
     hint = "choose another name with --name, or remove it with `arcwise models remove`"
@@ -342,14 +366,23 @@ def _check_same(known: ModelCard, card: ModelCard) -> None:
         )
 
 
-def remove_model(name: str, settings: Settings) -> Model:
+def remove_model(name: str, settings: Settings) -> Model | CardFault:
     """Delete a model and its card from the user's own folder.
+
+    Of a card that leads to no model only the card goes: whose the file beside it is, is unknown.
 
     Raises:
         UnknownModelError: there is none of that name.
         ModelError: it is not one of the user's own.
         InputError: the files cannot be removed.
     """
+    shelf = survey_models(settings)
+    if all(model.card.name != name for model in shelf.models):
+        for fault in shelf.faults:
+            if fault.path.parent == settings.models_dir and fault.answers_to(name):
+                with translate_os_errors(fault.path, doing="remove"):
+                    fault.path.unlink()
+                return fault
     model = find_model(name, settings)
     if model.origin != "own":
         raise ModelError(

@@ -278,6 +278,6 @@ def test_a_wrong_setting_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCWISE_PROVIDER", "gpu")
-    code, _, err = call(capsys, "doctor")
+    code, _, err = call(capsys, "models", "list")
     assert code == 2
     assert "ARCWISE_PROVIDER" in err

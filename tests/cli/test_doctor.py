@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from arcwise.cli.run import run
+from arcwise.settings import Settings
 from tests.tiny_models import averaging, write
 
 Report = dict[str, tuple[bool, str, str]]
@@ -192,3 +193,34 @@ def test_the_report_marks_faults_for_people(
     assert run(["doctor"]) == 4
     marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
     assert [line.split("  ")[0] for line in marked] == ["! card stray", "! default model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [("THREADS", "many", "use a whole number"), ("PROVIDER", "abacus", "use one of auto")],
+)
+def test_a_wrong_setting_is_a_fault_beside_the_rest(
+    examine, name: str, value: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    defaults = Settings(home=tmp_path / "default", gallery=tmp_path / "default" / "gallery.db")
+    monkeypatch.setattr("arcwise.settings._user_folder", lambda: defaults.home)
+    monkeypatch.setenv(f"ARCWISE_{name}", value)
+    report = examine()
+    assert faults(report) == ["settings"]
+    assert f"is {value!r}" in report["settings"][1]
+    assert "with the default settings" in report["settings"][1]
+    assert hint in report["settings"][2]
+    assert report["home"][1] == f"{defaults.home} (not made yet)"
+    assert "1 of 1 drawn face found" in report["detection"][1]
+
+
+def test_a_wrong_setting_is_marked_for_people(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("arcwise.settings._user_folder", lambda: tmp_path / "default")
+    monkeypatch.setenv("ARCWISE_STRICT", "perhaps")
+    assert run(["doctor"]) == 4
+    captured = capsys.readouterr()
+    assert captured.out.startswith("! settings")
+    assert "try: use 1 or 0" in captured.out
+    assert captured.err == ""

@@ -134,9 +134,11 @@ def test_bad_cards_are_notes_beside_the_list(
     code, out, err = call(capsys, "models", "list", "--json")
     assert [model["name"] for model in json.loads(out)] == ["mine"]
     assert "bad.json is not a model card" in err
-    code, _, err = call(capsys, "models", "remove", "bad")
-    assert code == 4
-    assert "bad.json is not a model card" in err
+    code, out, err = call(capsys, "models", "remove", "bad")
+    assert (code, out, err) == (0, "removed the card bad.json, and no model\n", "")
+    bad = write(own_home / "models" / "bad.json", b"{}")
+    code, out, err = call(capsys, "models", "remove", "bad", "--json")
+    assert (code, json.loads(out), err) == (0, {"name": "bad", "card": str(bad)}, "")
     assert call(capsys, "models", "remove", "mine")[0] == 0
 
 
@@ -149,7 +151,7 @@ def test_words_that_replace_those_of_a_card_are_said(
     assert code == 0
     assert err == (
         f"note: {with_card.with_suffix('.json')} lies beside the file; "
-        "your words replace what it says\n"
+        "your words are used instead of its words\n"
     )
     twin = load_card(own_home / "models" / "twin.onnx")
     assert twin.license.name == "Apache-2.0"
@@ -158,9 +160,26 @@ def test_words_that_replace_those_of_a_card_are_said(
     words = ["--license", "x", "--input", "bgr,0,1", "--name", "third"]
     code, _, err = call(capsys, "models", "add", with_card, *words)
     assert code == 0
-    assert "your words replace all of it" in err
+    assert "your words are used instead of all its words" in err
     third = load_card(own_home / "models" / "third.onnx")
     assert (third.license.name, third.threshold) == ("x", None)
+
+
+def test_words_that_were_not_used_are_not_noted(
+    capsys: pytest.CaptureFixture[str], with_card: Path
+) -> None:
+    code, out, err = call(capsys, "models", "add", with_card, "--name", "No Name")
+    assert (code, out) == (4, "")
+    assert err.startswith("arcwise: no model can be called 'No Name'")
+
+
+def test_a_card_is_not_taken_for_its_model(
+    capsys: pytest.CaptureFixture[str], with_card: Path
+) -> None:
+    card_file = with_card.with_suffix(".json")
+    code, out, err = call(capsys, "models", "add", card_file)
+    assert (code, out) == (3, "")
+    assert err == f"arcwise: {card_file} is a card\n  try: give {with_card}\n"
 
 
 def test_a_graph_that_normalizes_is_not_normalized_twice(

@@ -21,6 +21,7 @@ from arcwise.zoo.card import (
     save_card,
 )
 from arcwise.zoo.registry import (
+    CardFault,
     Claims,
     add_model,
     default_model,
@@ -177,6 +178,25 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path, settings: Settings) -> 
     find_model("mine", settings).verify()
 
 
+def test_a_name_that_an_unreadable_card_has_is_taken(tmp_path: Path, settings: Settings) -> None:
+    source = write(tmp_path / "mine.onnx", averaging())
+    write(settings.models_dir / "mine.json", b"{}")
+    with pytest.raises(ModelError, match="'mine' is taken by a card that cannot be read") as caught:
+        add_model(source, settings, claims())
+    assert "`arcwise models remove mine`" in caught.value.hint
+    assert "--name" in caught.value.hint
+    remove_model("mine", settings)
+    assert add_model(source, settings, claims()) == find_model("mine", settings)
+
+
+def test_a_card_is_not_added_for_its_model(tmp_path: Path, settings: Settings) -> None:
+    ship(tmp_path, "y1", averaging())
+    for said in (None, claims()):
+        with pytest.raises(InputError, match=r"y1\.json is a card") as caught:
+            add_model(tmp_path / "y1.json", settings, said)
+        assert caught.value.hint == f"give {tmp_path / 'y1.onnx'}"
+
+
 def test_the_same_file_with_another_input_is_another_model(
     tmp_path: Path, settings: Settings
 ) -> None:
@@ -293,9 +313,8 @@ def test_one_bad_card_does_not_hide_the_good_ones(tmp_path: Path, settings: Sett
 
 def test_a_bad_card_is_not_passed_over_when_it_is_asked_for(settings: Settings) -> None:
     write(settings.models_dir / "mine.json", b"{}")
-    for ask in (find_model, remove_model):
-        with pytest.raises(ModelError, match=r"mine\.json is not a model card"):
-            ask("mine", settings)
+    with pytest.raises(ModelError, match=r"mine\.json is not a model card"):
+        find_model("mine", settings)
     with pytest.raises(UnknownModelError, match=r"can be used: .*mine\.json is not a model card"):
         default_model(settings)
     assert (settings.models_dir / "mine.json").is_file()
@@ -314,8 +333,27 @@ def test_a_card_whose_file_is_gone_is_a_fault(tmp_path: Path, settings: Settings
 def test_a_card_that_cannot_be_read_is_a_fault(settings: Settings) -> None:
     settings.models_dir.mkdir(parents=True)
     (settings.models_dir / "loop.json").symlink_to("loop.json")
-    (settings.models_dir / "folder.json").mkdir()
-    assert [fault.name for fault in survey_models(settings).faults] == ["folder", "loop"]
+    assert [fault.name for fault in survey_models(settings).faults] == ["loop"]
+
+
+def test_a_folder_is_no_card(settings: Settings) -> None:
+    (settings.models_dir / "dir.json").mkdir(parents=True)
+    shelf = survey_models(settings)
+    assert (shelf.models, shelf.faults) == ((), ())
+
+
+@pytest.mark.parametrize("place", ["shipped", "home/models"])
+def test_a_second_card_of_a_file_is_a_fault(place: str, tmp_path: Path, settings: Settings) -> None:
+    ship(tmp_path / place, "y1", averaging())
+    card = load_card(tmp_path / place / "y1.onnx").model_copy(update={"name": "twin"})
+    twin = write(tmp_path / place / "twin.json", card.to_json().encode())
+    shelf = survey_models(settings)
+    assert [model.card.name for model in shelf.models] == ["y1"]
+    assert [(fault.name, fault.path) for fault in shelf.faults] == [("twin", twin)]
+    for asked in ("twin", twin, twin.with_suffix(".onnx")):
+        with pytest.raises(ModelError, match=r"twin\.json belongs to y1\.onnx") as caught:
+            find_model(asked, settings)
+        assert "rename it to y1.json" in caught.value.hint
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path, settings: Settings) -> None:
@@ -358,11 +396,42 @@ def test_a_detector_is_no_default(tmp_path: Path, settings: Settings) -> None:
 
 
 def test_a_removed_model_leaves_nothing(tmp_path: Path, settings: Settings) -> None:
-    add_model(write(tmp_path / "mine.onnx", averaging()), settings, claims())
-    assert remove_model("mine", settings).card.name == "mine"
+    added = add_model(write(tmp_path / "mine.onnx", averaging()), settings, claims())
+    assert remove_model("mine", settings) == added
     assert list(settings.models_dir.iterdir()) == []
     with pytest.raises(UnknownModelError):
         remove_model("mine", settings)
+
+
+def test_a_second_card_is_removed_without_the_model_of_the_first(
+    tmp_path: Path, settings: Settings
+) -> None:
+    model = add_model(write(tmp_path / "y1.onnx", averaging()), settings, claims())
+    for name in ("twin", "y1"):  # with a name of its own, or just copied
+        twin = model.card.model_copy(update={"name": name}).to_json().encode()
+        card_file = write(settings.models_dir / "twin.json", twin)
+        removed = remove_model("twin", settings)
+        assert isinstance(removed, CardFault)
+        assert removed.path == card_file
+        assert list_models(settings) == [model]
+        model.verify()
+        assert not card_file.exists()
+
+
+def test_a_card_that_cannot_be_read_is_removed_and_its_file_stays(
+    tmp_path: Path, settings: Settings
+) -> None:
+    model = add_model(write(tmp_path / "mine.onnx", averaging()), settings, claims())
+    write(settings.models_dir / "mine.json", b"{}")
+    assert isinstance(remove_model("mine", settings), CardFault)
+    assert list(settings.models_dir.iterdir()) == [model.path]
+
+
+def test_a_card_that_comes_with_arcwise_is_not_removed(tmp_path: Path, settings: Settings) -> None:
+    card_file = write(tmp_path / "shipped" / "house.json", b"{}")
+    with pytest.raises(ModelError, match=r"house\.json is not a model card"):
+        remove_model("house", settings)
+    assert card_file.is_file()
 
 
 def test_only_the_users_own_models_can_be_removed(tmp_path: Path, settings: Settings) -> None:
