@@ -118,17 +118,24 @@ class Gallery:
     """The people of one gallery file. Safe to use from several threads and processes.
 
     Args:
-        path: of the file; made when missing, readable by its owner alone.
+        path: of the file, readable by its owner alone when it is made; "~" is your home.
         recognizer: finds and embeds the faces of photos.
         calibration: of the recognizer's model; by default the recognizer's own.
+        create: make a missing or empty file a gallery; else it is an error.
 
     Raises:
-        GalleryError: the file cannot be opened or is not a gallery.
+        GalleryError: the file cannot be opened, is not a gallery, or is missing or empty and
+            shall not be made.
         ModelMismatchError: the calibration belongs to another model.
     """
 
     def __init__(
-        self, path: Path | str, *, recognizer: Analyzer, calibration: Calibration | None = None
+        self,
+        path: Path | str,
+        *,
+        recognizer: Analyzer,
+        calibration: Calibration | None = None,
+        create: bool = True,
     ) -> None:
         detector, embedder = recognizer.detector, recognizer.embedder
         self._recognizer = recognizer
@@ -142,7 +149,7 @@ class Gallery:
             detector_name=detector.name,
             detector_digest=detector.digest,
         )
-        self._store = SQLStore.open(path)
+        self._store = SQLStore.open(path, create=create)
         self._nearest = NearestPeople(self._store, self._stamp)
 
     def __enter__(self) -> Gallery:

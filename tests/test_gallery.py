@@ -12,6 +12,7 @@ from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.convert import convert_model
 from arcwise.errors import (
     DuplicatePersonError,
+    GalleryError,
     GalleryLockedError,
     ImageError,
     InputError,
@@ -622,6 +623,44 @@ def test_a_gallery_closes_at_the_end_of_with(path: Path) -> None:
     with Gallery(path, recognizer=FakeRecognizer()) as gallery:
         gallery.enroll("Ann", ["ann/1"])
     assert Gallery(path, recognizer=FakeRecognizer()).identify("ann/2")[0][1].person == "Ann"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_missing_or_empty_gallery_is_refused_when_none_shall_be_made(
+    path: Path, is_there: bool
+) -> None:
+    if is_there:
+        path.touch()
+    with pytest.raises(GalleryError, match="is empty" if is_there else "no gallery at") as caught:
+        Gallery(path, recognizer=FakeRecognizer(), create=False)
+    assert caught.value.hint == "enroll somebody first"
+    assert path.exists() == is_there
+    assert not is_there or path.stat().st_size == 0
+
+
+def test_a_gallery_that_exists_opens_when_none_shall_be_made(path: Path) -> None:
+    fill(path, {"Ann": ["ann/1"]})
+    gallery = Gallery(path, recognizer=FakeRecognizer(), create=False)
+    assert people_in(gallery, "ann/2") == ["Ann"]
+
+
+def test_a_gallery_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
+    fill(Path("~/people.db"), {"Ann": ["ann/1"]})
+    assert (tmp_path / "people.db").stat().st_size > 0
+
+
+def test_an_open_gallery_whose_file_was_emptied_says_so(path: Path) -> None:
+    gallery = fill(path, {"Ann": ["ann/1"]})
+    assert people_in(gallery, "ann/2") == ["Ann"]
+    path.unlink()
+    path.touch()
+    for operation in (lambda: gallery.identify("ann/2"), lambda: gallery.enroll("B", ["bob/1"])):
+        with pytest.raises(GalleryError, match="is empty"):
+            operation()
 
 
 @pytest.mark.real

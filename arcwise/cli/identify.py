@@ -49,20 +49,17 @@ def identify(
     """Say who every face is, or that it is unknown, ambiguous or too poor, and why."""
     from arcwise.draw import STATUS_COLORS, draw_faces
     from arcwise.encode import write_image
-    from arcwise.errors import GalleryError
     from arcwise.gallery import Gallery
 
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     sources = resolve_photos(photos)
     pictures = OutputPictures(out, sources) if out else None
     place = gallery or settings.gallery
-    if not place.exists():
-        raise GalleryError(f"no gallery at {place}", hint="enroll somebody first")
     recognizer = open_people_recognizer(
         settings, gallery, model=model, detector=detector, flip=flip
     )
     answers = []
-    with Gallery(place, recognizer=recognizer) as opened:
+    with Gallery(place, recognizer=recognizer, create=False) as opened:
         found = _identify(opened, recognizer, sources)
         watched = watch(found, total=len(sources), doing="identifying")
         for number, (photo, answer) in enumerate(watched):

@@ -54,11 +54,11 @@ class SQLStore:
 
         Args:
             path: of the file; "~" is your home.
-            create: make a missing file; else it is an error.
+            create: make a missing or empty file a gallery; else it is an error.
             timeout_s: how long any operation waits for the lock of another process.
 
         Raises:
-            GalleryError: it is missing, a folder, not a gallery, made by a newer arcwise, or
+            GalleryError: it is missing, no regular file, not a gallery, made by a newer arcwise, or
                 unreadable.
             GalleryLockedError: another process held it for longer than `timeout_s`.
         """

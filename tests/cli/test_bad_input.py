@@ -181,6 +181,11 @@ def test_an_empty_gallery_file_is_filled(
     """What `kill -9` leaves when it comes between making the file and its tables."""
     gallery = tmp_path / "g.db"
     gallery.touch()
+    for command in (["identify", own / "a.jpg", "-m", tiny_model], ["people"], ["forget", "Ann"]):
+        code, _, err = call(capsys, *command, "-g", gallery)
+        assert code == 5
+        assert "empty" in err
+    assert gallery.stat().st_size == 0
     code, _, err = call(
         capsys, "enroll", own / "a.jpg", "--name", "Grace", "-g", gallery, "-m", tiny_model
     )

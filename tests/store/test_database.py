@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -122,9 +123,132 @@ def test_an_empty_file_is_no_gallery_when_none_shall_be_made(path: Path) -> None
 def test_a_gallery_that_vanished_is_an_error_and_not_made_anew(path: Path) -> None:
     store = SQLStore.open(path)
     path.unlink()
-    with pytest.raises(GalleryError, match="cannot be opened"):
-        store.people()
+    for operation in (store.people, lambda: add_ann(store)):
+        with pytest.raises(GalleryError, match=f"{path}: the file is gone") as caught:
+            operation()
+        assert "put it back" in caught.value.hint
     assert not path.exists()
+
+
+def replace_by_nothing(path: Path) -> None:
+    path.touch()
+
+
+def replace_by_another_program(path: Path) -> None:
+    with sqlite(path) as other:
+        other.execute("PRAGMA journal_mode = WAL")  # which a gallery would change
+        other.execute("CREATE TABLE notes (text TEXT)")
+
+
+def replace_by_schema(path: Path, statement: str) -> None:
+    SQLStore.open(path)
+    with sqlite(path) as other:
+        other.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("replace", "message", "hint"),
+    [
+        (replace_by_nothing, "is empty: it was replaced", "put the gallery back"),
+        (replace_by_another_program, "of another program", "choose another path"),
+        (
+            lambda path: replace_by_schema(path, "UPDATE alembic_version SET version_num = '0099'"),
+            "newer arcwise .*0099",
+            "upgrade",
+        ),
+        (
+            lambda path: replace_by_schema(path, "UPDATE alembic_version SET version_num = '0000'"),
+            "older arcwise .*0000",
+            "open the gallery again",
+        ),
+        (
+            lambda path: replace_by_schema(path, "DROP TABLE alembic_version"),
+            "damaged .it has no schema",
+            "backup",
+        ),
+        (
+            lambda path: replace_by_schema(path, "DELETE FROM alembic_version"),
+            "damaged .it has no schema",
+            "backup",
+        ),
+        (Path.mkdir, "is a folder", "path of a file"),
+    ],
+)
+def test_what_took_the_place_of_an_open_gallery_is_told_and_not_touched(
+    path: Path, replace: Callable[[Path], None], message: str, hint: str
+) -> None:
+    store = SQLStore.open(path)
+    add_ann(store)
+    path.unlink()
+    replace(path)
+    content = path.read_bytes() if path.is_file() else b""
+    for operation in (store.people, store.check, lambda: add_ann(store)):
+        with pytest.raises(GalleryError, match=message) as caught:
+            operation()
+        assert hint in caught.value.hint
+    assert content == (path.read_bytes() if path.is_file() else b"")
+
+
+def test_a_gallery_that_is_put_back_goes_on(path: Path) -> None:
+    store = SQLStore.open(path)
+    add_ann(store)
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(GalleryError, match="gone"):
+        store.people()
+    path.with_suffix(".away").rename(path)
+    assert [person.name for person in store.people()] == ["Ann"]
+
+
+@pytest.mark.parametrize("statement", ["'0000'", "NULL"])
+def test_an_unknown_schema_is_refused_and_not_touched(path: Path, statement: str) -> None:
+    SQLStore.open(path)
+    with sqlite(path) as other:
+        other.execute("DROP TABLE alembic_version")
+        other.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        other.execute(f"INSERT INTO alembic_version VALUES ({statement})")
+    content = path.read_bytes()
+    with pytest.raises(GalleryError, match="schema") as caught:
+        SQLStore.open(path)
+    assert "backup" in caught.value.hint
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o666, 0o600), (0o600, 0o600)])
+def test_an_empty_file_is_its_owners_alone_before_anybody_is_in_it(
+    path: Path, before: int, after: int
+) -> None:
+    path.touch()
+    path.chmod(before)
+    SQLStore.open(path)
+    assert stat.S_IMODE(path.stat().st_mode) == after
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_a_gallery_that_was_shared_on_purpose_stays_shared(path: Path) -> None:
+    SQLStore.open(path)
+    path.chmod(0o640)
+    add_ann(SQLStore.open(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of this kind are POSIX")
+@pytest.mark.parametrize("create", [True, False])
+def test_a_pipe_or_a_device_is_refused_before_sqlite_opens_it(path: Path, create: bool) -> None:
+    os.mkfifo(path)
+    for one in (path, Path(os.devnull)):
+        with pytest.raises(GalleryError, match=f"{one} is a pipe, a device") as caught:
+            SQLStore.open(one, create=create)
+        assert "path of a file" in caught.value.hint
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of this kind are POSIX")
+def test_a_pipe_in_the_place_of_an_open_gallery_is_refused(path: Path) -> None:
+    store = SQLStore.open(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(GalleryError, match="is a pipe"):
+        store.people()
 
 
 def test_a_damaged_gallery_is_told_as_such(path: Path) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
+# Not released before 0.1.0; never edit it after: galleries of users have run it. Write a new
+# migration instead. A test freezes what it makes.
 revision = "0001"
 down_revision = None
 
