@@ -17,6 +17,7 @@ from arcwise.cli.options import (
     ModelOption,
     ProviderOption,
     SelectOption,
+    StopSoon,
     StrictOption,
     Watched,
     build_settings,
@@ -61,9 +62,10 @@ def enroll(
         settings, gallery, model=model, detector=detector, flip=flip
     )
     n_photos = sum(len(theirs) for theirs in people.values())
-    watched = Watched(recognizer, total=n_photos, doing="enrolling")
+    stop = StopSoon()
+    watched = Watched(recognizer, total=n_photos, doing="enrolling", stop=stop)
     enrolled: list[tuple[str, Enrollment]] = []
-    with Gallery(gallery or settings.gallery, recognizer=watched) as opened:
+    with stop, Gallery(gallery or settings.gallery, recognizer=watched) as opened:
         try:
             answers = opened.enroll_many(people, select=select)
             enrolled += zip(people, answers, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -140,6 +141,33 @@ def resolve_photo(word: str) -> PhotoSource:
     return StandardInput(sys.stdin.buffer.read()) if word == "-" else word
 
 
+class StopSoon:
+    """Ctrl-C waits for a safe moment; a second one does not.
+
+    An interrupt in the middle of a transaction loses nothing, but libraries complain loudly.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def __enter__(self) -> StopSoon:
+        self._former = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._former)
+
+    def _ask(self, *_: object) -> None:
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+
+    def stop_if_asked(self) -> None:
+        """Raise KeyboardInterrupt when Ctrl-C was pressed before."""
+        if self.is_asked:
+            raise KeyboardInterrupt
+
+
 class Watched:
     """A recognizer that shows its progress: what a gallery needs of it, photo by photo.
 
@@ -147,10 +175,12 @@ class Watched:
         recognizer: does the work.
         total: how many photos there are.
         doing: the word before the bar.
+        stop: asked before each photo whether to go on.
     """
 
-    def __init__(self, recognizer: Recognizer, *, total: int, doing: str) -> None:
+    def __init__(self, recognizer: Recognizer, *, total: int, doing: str, stop: StopSoon) -> None:
         self._recognizer = recognizer
+        self._stop = stop
         self._total = total
         self._doing = doing
 
@@ -176,4 +206,6 @@ class Watched:
 
     def analyze_many(self, photos: Iterable[PhotoSource], /) -> Iterator[Faces]:
         found = self._recognizer.analyze_many(photos)
-        yield from watch(found, total=self._total, doing=self._doing)
+        for faces in watch(found, total=self._total, doing=self._doing):
+            self._stop.stop_if_asked()
+            yield faces
