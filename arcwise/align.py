@@ -50,31 +50,43 @@ def scale_template(size_px: int) -> Floats:
     )
 
 
-def align_faces(image: Image, points: Floats, *, size_px: int = 112) -> Crops:
+def align_faces(image: Image, points: Floats, *, size_px: int = 112, border_px: int = 0) -> Crops:
     """Warp faces of one photo onto the ArcFace template.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         points: (N, 5, 2) float32, px in `image`; order in docs/conventions.md.
         size_px: side of the square crops; see `scale_template`.
+        border_px: of the photo around them that is cut out with them: room to move a crop in.
 
     Returns:
-        (N, size_px, size_px, 3) uint8 RGB. Outside the photo is black.
+        (N, S, S, 3) uint8 RGB, S = size_px + 2·border_px; the middle is exactly the crop without
+        border. Outside the photo is black.
 
     Raises:
         ImageError: not an RGB image.
-        InputError: not five points, those of one face coincide, or no template of that size.
+        InputError: not five points, those of one face coincide, no template of that size, or a
+            negative border.
 
     Source: least-squares similarity (Umeyama 1991) and bilinear warp, as published with
     ArcFace. A face more than twice as large as the crop is read from a copy of the photo that
     was halved with an area filter (see pyramid.py), so that no pixel is skipped.
     """
+    if border_px < 0:
+        raise InputError(f"border_px must be at least 0, got {border_px}")
     pyramid = Pyramid(image)
     points = np.asarray(points, dtype=np.float32)
     if not points.size:  # no faces, however they are written
         points = points.reshape(0, 5, 2)
     matrices = fit_similarity(points, scale_template(size_px))
-    return pyramid.warp(matrices, size_px=size_px, border=0)
+    crops = pyramid.warp(matrices, size_px=size_px, border=0)
+    if not border_px:
+        return crops
+    matrices[:, :, 2] += border_px
+    wide = pyramid.warp(matrices, size_px=size_px + 2 * border_px, border=0)
+    # Warping rounds coordinates: the middle of the wide crop may be one gray value off.
+    wide[:, border_px:-border_px, border_px:-border_px] = crops
+    return wide
 
 
 def align_face(image: Image, points: Floats, *, size_px: int = 112) -> Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from arcwise.errors import InputError, ModelMismatchError
-from arcwise.files import read_bytes
+from arcwise.files import read_bytes, write_atomically
 from arcwise.types import Floats
 
 COMPARE_FMR = 1e-3
@@ -132,6 +132,21 @@ class Calibration:
                 f"this is {model_digest[:12]}",
                 hint="calibrate this model, or remove the calibration",
             )
+
+    def to_json(self) -> str:
+        """The text of a calibration file (docs/thresholds.md); `load` reads it."""
+        return json.dumps({"version": 1} | asdict(self), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: Path | str) -> Path:
+        """Write a calibration file, whole or not at all.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: the disk is full, read-only, or the place cannot be written.
+        """
+        return write_atomically(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: Path | str) -> Calibration:

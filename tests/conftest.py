@@ -12,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from arcwise.convert import convert_model
+from arcwise.encode import write_image
 from arcwise.files import sha256_of_file
+from arcwise.testing import draw_person
 from arcwise.zoo.card import InputContract, License, ModelCard, PublishedThreshold, save_card
 
 # A loaded machine may take any time for one example; how long tests take is pytest-timeout's.
@@ -105,3 +107,14 @@ def y1_model(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         license=License(name="non-commercial research", commercial_use=False),
     )
     return out
+
+
+@pytest.fixture(scope="session")
+def drawn_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of aligned crops of eight drawn people, six of each."""
+    root = tmp_path_factory.mktemp("crops")
+    for person in range(8):
+        for variation in range(6):
+            image, _ = draw_person(person, variation=variation)
+            write_image(root / f"person{person}" / f"{variation}.png", image)
+    return root

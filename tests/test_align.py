@@ -105,9 +105,39 @@ def test_many_faces_are_aligned_as_one_at_a_time() -> None:
         np.testing.assert_array_equal(crop, align_face(photo, one))
 
 
+@pytest.mark.parametrize("size_px", SIZES_PX)
+@pytest.mark.parametrize("zoom", [0.7, 1.0, 3.0])
+def test_a_border_adds_what_lies_around_and_leaves_the_middle_as_it_is(
+    size_px: int, zoom: float
+) -> None:
+    photo = np.random.default_rng(3).integers(0, 256, (900, 900, 3), np.uint8)
+    turn = similarity(20, 1, 0, 0)[0, :, :2]
+    points = ((scale_template(size_px) - size_px / 2) @ turn.T * zoom + 450).astype(np.float32)
+    plain = align_faces(photo, points[None], size_px=size_px)
+    wide = align_faces(photo, points[None], size_px=size_px, border_px=16)
+    assert wide.shape == (1, size_px + 32, size_px + 32, 3)
+    np.testing.assert_array_equal(wide[:, 16:-16, 16:-16], plain)
+    # The border goes on where the crop ends: it is the rim of a crop whose template lies inside.
+    shifted = align_faces(photo, points[None], size_px=size_px, border_px=24)
+    assert np.abs(shifted[:, 8:-8, 8:-8].astype(int) - wide).max() <= 1
+
+
+def test_a_border_beyond_the_photo_is_black() -> None:
+    crop = align_faces(np.full((112, 112, 3), 255, np.uint8), TEMPLATE_PX[None], border_px=16)[0]
+    assert (crop[16:-16, 16:-16] == 255).all()
+    assert crop[:15].max() == crop[-15:].max() == crop[:, :15].max() == crop[:, -15:].max() == 0
+
+
+def test_a_negative_border_is_refused() -> None:
+    with pytest.raises(InputError, match="border_px must be at least 0, got -1"):
+        align_faces(np.zeros((9, 9, 3), np.uint8), TEMPLATE_PX[None], border_px=-1)
+
+
 @pytest.mark.parametrize("points", [[], np.zeros((0, 5, 2), np.float32)])
 def test_no_faces_give_no_crops(points: np.ndarray) -> None:
-    assert align_faces(np.zeros((9, 9, 3), np.uint8), points).shape == (0, 112, 112, 3)
+    photo = np.zeros((9, 9, 3), np.uint8)
+    assert align_faces(photo, points).shape == (0, 112, 112, 3)
+    assert align_faces(photo, points, border_px=4).shape == (0, 120, 120, 3)
 
 
 def test_the_template_grows_with_the_crop() -> None:

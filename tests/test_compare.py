@@ -115,6 +115,17 @@ def test_a_written_calibration_is_read(tmp_path: Path) -> None:
     assert Calibration.load(path) == CALIBRATION
 
 
+def test_a_saved_calibration_is_read_again_and_looks_like_the_page(tmp_path: Path) -> None:
+    path = CALIBRATION.save(tmp_path / "new" / "calibration.json")
+    assert Calibration.load(path) == CALIBRATION
+    plain = json.loads(path.read_text())
+    page = Path(__file__).parents[1].joinpath("docs", "thresholds.md").read_text(encoding="utf-8")
+    shown = json.loads(page.split("```json")[1].split("```")[0])
+    assert list(plain) == list(shown)
+    assert list(plain["points"][0]) == list(shown["points"][0])
+    assert [file.name for file in path.parent.iterdir()] == ["calibration.json"]
+
+
 def broken(**changes: Any) -> str:
     return json.dumps(dataclasses.asdict(CALIBRATION) | changes)
 

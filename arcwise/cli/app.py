@@ -8,6 +8,7 @@ import typer
 
 from arcwise import __version__
 from arcwise.cli.align import align
+from arcwise.cli.calibrate import calibrate
 from arcwise.cli.compare import compare
 from arcwise.cli.convert import convert
 from arcwise.cli.detect import detect
@@ -15,9 +16,12 @@ from arcwise.cli.doctor import doctor
 from arcwise.cli.embed import embed
 from arcwise.cli.enroll import enroll
 from arcwise.cli.evaluate import evaluate_app
+from arcwise.cli.export import export
 from arcwise.cli.identify import identify
 from arcwise.cli.models import models_app
 from arcwise.cli.people import forget, merge, people, rename
+from arcwise.cli.prepare import prepare
+from arcwise.cli.train import train
 
 app = typer.Typer(
     name="arcwise",
@@ -30,6 +34,7 @@ app = typer.Typer(
 )
 
 _PHOTOS, _PEOPLE, _MODELS = "Photos", "People", "Models and measurement"
+_TRAINING = "Training"
 
 for command, panel in (
     (detect, _PHOTOS),
@@ -43,7 +48,11 @@ for command, panel in (
     (merge, _PEOPLE),
     (forget, _PEOPLE),
     (convert, _MODELS),
+    (calibrate, _MODELS),
     (doctor, _MODELS),
+    (prepare, _TRAINING),
+    (train, _TRAINING),
+    (export, _TRAINING),
 ):
     app.command(rich_help_panel=panel)(command)
 app.add_typer(models_app, name="models", rich_help_panel=_MODELS)

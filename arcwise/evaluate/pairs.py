@@ -93,6 +93,26 @@ def read_pairs(
     return _check_folds(pairs, path) if has_folds else _assign_folds(pairs, n_folds)
 
 
+def keep_folds(pairs: Sequence[Pair], folds: Collection[int]) -> list[Pair]:
+    """The pairs of some folds only, in their order and with the numbers of their folds.
+
+    Args:
+        pairs: as `read_pairs` gives them.
+        folds: numbers counted from 1, as people say them; 1 is `Pair.fold` 0.
+
+    Raises:
+        InputError: no folds, or one that the list has not.
+    """
+    n_folds = len({pair.fold for pair in pairs})
+    missing = sorted(set(folds) - {pair.fold + 1 for pair in pairs})
+    if missing or not folds:
+        raise InputError(
+            f"no fold {missing[0]} in a list of {n_folds} folds" if missing else "no folds chosen",
+            hint=f"folds are counted from 1 to {n_folds}",
+        )
+    return [pair for pair in pairs if pair.fold + 1 in folds]
+
+
 def _read_lines(path: Path) -> list[_Line]:
     content = read_bytes(path)
     try:

@@ -80,9 +80,9 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a protocol gives: the accuracy, and VAL@FAR where the protocol has it."""
+    """What a protocol gives: the accuracy if it can, and VAL@FAR where the protocol has it."""
 
-    accuracy: FoldAccuracy
+    accuracy: FoldAccuracy | None
     val: ValAtFar | None
 
 

@@ -36,18 +36,53 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """`n_hits` of `n`, with Wilson's 95 % interval."""
+
+    n_hits: int
+    n: int
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.2%} [{self.low:.2%}, {self.high:.2%}], {self.n_hits:,} of {self.n:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class RatesAt:
+    """What one threshold, chosen elsewhere, does to all pairs; the rule is similarity >= it.
+
+    Attributes:
+        similarity: the threshold, cosine.
+        why: where it comes from, in words.
+        accuracy: share of right decisions.
+        fmr: share of scored different-person pairs accepted.
+        fnmr: share of same-person pairs refused.
+    """
+
+    similarity: float
+    why: str
+    accuracy: Share
+    fmr: Share
+    fnmr: Share
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationReport:
     """What a list of pairs says about a model. All thresholds are cosine.
 
     Attributes:
         protocol: "exact" or "insightface".
         rule: the protocol's decision rule and choice of thresholds, in words.
-        n_pairs, n_same, n_different: pairs of the list, failed reads included.
+        folds: the folds these pairs are from, counted from 1.
+        n_pairs, n_same, n_different: pairs of these folds, failed reads included.
         failed_policy: "count_as_wrong" or "leave_out".
         failed_pairs: pairs without a score.
         failed_photos: photos without an embedding; empty where only scores were given.
-        accuracy: over folds, each with a threshold chosen on the others.
-        val: VAL@FAR of the InsightFace evaluation code, or None for another protocol.
+        accuracy: over folds, each with a threshold chosen on the others; None for one fold.
+        val: VAL@FAR of the InsightFace evaluation code, or None for another protocol or one fold.
+        at: for each threshold that was given, what it does to all pairs.
         tars: TAR at FAR 1e-1 to 1e-6.
         eer: equal error rate and its threshold.
         auc: area under the ROC curve.
@@ -58,14 +93,16 @@ class VerificationReport:
 
     protocol: str
     rule: str
+    folds: tuple[int, ...]
     n_pairs: int
     n_same: int
     n_different: int
     failed_policy: FailedPolicy
     failed_pairs: tuple[Pair, ...]
     failed_photos: tuple[FailedPhoto, ...]
-    accuracy: FoldAccuracy
+    accuracy: FoldAccuracy | None
     val: ValAtFar | None
+    at: tuple[RatesAt, ...]
     tars: tuple[TarAtFar, ...]
     eer: Rate
     auc: float
@@ -75,9 +112,9 @@ class VerificationReport:
     d_prime: float | None
 
     @property
-    def similarity(self) -> float:
-        """The protocol's threshold, cosine: the mean over folds."""
-        return float(np.mean(self.accuracy.similarities))
+    def similarity(self) -> float | None:
+        """The protocol's threshold, cosine: the mean over folds; None for one fold."""
+        return float(np.mean(self.accuracy.similarities)) if self.accuracy else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,7 +123,10 @@ class VerificationReport:
 
     def rows(self) -> list[Row]:
         """Every number with its definition, in the order of a report."""
-        return [*self._list_rows(), *self._accuracy_rows(), *self._curve_rows()]
+        fold_rows = _fold_rows(self.accuracy, self.val) if self.accuracy else [_ONE_FOLD]
+        fixed_rows = [row for at in self.at for row in _fixed_rows(at)]
+        best = Row("highest accuracy", f"{self.best.rate:.2%} at {self.best.similarity:.4f}", _BEST)
+        return [*self._list_rows(), *fold_rows, *fixed_rows, best, *self._curve_rows()]
 
     def to_markdown(self) -> str:
         """The report as a Markdown table, and the failed reads by name below it."""
@@ -101,46 +141,12 @@ class VerificationReport:
         failed = f"{len(self.failed_pairs):,} pairs, {len(self.failed_photos):,} photos"
         return [
             Row("protocol", self.protocol, self.rule),
-            Row("pairs", f"{self.n_pairs:,}", "all pairs of the list, failed reads included"),
+            Row("folds", ", ".join(map(str, self.folds)), "folds of the list, counted from 1"),
+            Row("pairs", f"{self.n_pairs:,}", "all pairs of these folds, failed reads included"),
             Row("same", f"{self.n_same:,}", "pairs of one person (genuine)"),
             Row("different", f"{self.n_different:,}", "pairs of two people (impostor)"),
             Row("failed reads", failed, _POLICIES[self.failed_policy]),
         ]
-
-    def _accuracy_rows(self) -> list[Row]:
-        accuracy, n_folds = self.accuracy, len(self.accuracy.accuracies)
-        low, high = min(accuracy.similarities), max(accuracy.similarities)
-        rows = [
-            Row(
-                "accuracy",
-                f"{accuracy.mean:.2%} ± {accuracy.std:.2%}",
-                f"mean ± population standard deviation over {n_folds} folds, each with the "
-                f"threshold of the others; ddof 1: ± {accuracy.std_sample:.2%}",
-            ),
-            Row(
-                "95 % interval",
-                f"{accuracy.low:.2%} to {accuracy.high:.2%}",
-                f"of that mean, Student's t over {n_folds} folds",
-            ),
-            Row(
-                "threshold", f"{self.similarity:.4f}", f"mean of the folds, {low:.4f} to {high:.4f}"
-            ),
-            Row(
-                "highest accuracy",
-                f"{self.best.rate:.2%} at {self.best.similarity:.4f}",
-                "highest over all pairs, optimistic: the threshold was chosen on the pairs it is "
-                "scored on",
-            ),
-        ]
-        if self.val is not None:
-            rows.append(
-                Row(
-                    f"VAL@FAR {self.val.far_aimed:g}",
-                    f"{self.val.val:.2%} ± {self.val.std:.2%} at FAR {self.val.far:.3%}",
-                    "share of same-person pairs accepted, threshold interpolated on the others",
-                )
-            )
-        return rows
 
     def _curve_rows(self) -> list[Row]:
         rows = [
@@ -167,6 +173,54 @@ class VerificationReport:
         ]
 
 
+def _fold_rows(accuracy: FoldAccuracy, val: ValAtFar | None) -> list[Row]:
+    n_folds = len(accuracy.accuracies)
+    low, high = min(accuracy.similarities), max(accuracy.similarities)
+    rows = [
+        Row(
+            "accuracy",
+            f"{accuracy.mean:.2%} ± {accuracy.std:.2%}",
+            f"mean ± population standard deviation over {n_folds} folds, each with the "
+            f"threshold of the others; ddof 1: ± {accuracy.std_sample:.2%}",
+        ),
+        Row(
+            "95 % interval",
+            f"{accuracy.low:.2%} to {accuracy.high:.2%}",
+            f"of that mean, Student's t over {n_folds} folds",
+        ),
+        Row(
+            "threshold",
+            f"{np.mean(accuracy.similarities):.4f}",
+            f"mean of the folds, {low:.4f} to {high:.4f}",
+        ),
+    ]
+    if val is not None:
+        rows.append(
+            Row(
+                f"VAL@FAR {val.far_aimed:g}",
+                f"{val.val:.2%} ± {val.std:.2%} at FAR {val.far:.3%}",
+                "share of same-person pairs accepted, threshold interpolated on the others",
+            )
+        )
+    return rows
+
+
+def _fixed_rows(at: RatesAt) -> list[Row]:
+    place = f"{at.similarity:.4f}"
+    return [
+        Row(
+            f"accuracy@{place}",
+            str(at.accuracy),
+            f"share of right decisions at this threshold ({at.why}) over all pairs; Wilson 95 % "
+            "interval",
+        ),
+        Row(f"FMR@{place}", str(at.fmr), "share of scored different-person pairs that reach it"),
+        Row(f"FNMR@{place}", str(at.fnmr), "share of same-person pairs that do not reach it"),
+    ]
+
+
+_ONE_FOLD = Row("accuracy", "n/a", "one fold: there are no others to choose a threshold on")
+_BEST = "highest over all pairs, optimistic: the threshold was chosen on the pairs it is scored on"
 _POLICIES: dict[FailedPolicy, str] = {
     "count_as_wrong": "wrong in every accuracy; a failed genuine pair is never accepted, a failed "
     "impostor pair is not in FAR",

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arcwise.compare import Threshold
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.curve import (
     FARS,
@@ -26,12 +27,26 @@ from arcwise.evaluate.curve import (
     describe_spread,
     equal_error_rate,
     tar_at_far,
+    wilson_interval,
 )
-from arcwise.evaluate.protocol import PROTOCOLS, RULES, Failures
-from arcwise.evaluate.summary import FailedPhoto, FailedPolicy, VerificationReport
+from arcwise.evaluate.protocol import PROTOCOLS, RULES, Failures, Outcome
+from arcwise.evaluate.summary import (
+    FailedPhoto,
+    FailedPolicy,
+    RatesAt,
+    Share,
+    VerificationReport,
+)
 from arcwise.types import Pair
 
-__all__ = ["FailedPhoto", "VerificationReport", "evaluate_pairs", "evaluate_scores"]
+__all__ = [
+    "FailedPhoto",
+    "VerificationReport",
+    "evaluate_pairs",
+    "evaluate_scores",
+    "rates_at",
+    "unit_vectors",
+]
 
 _COSINE_SLACK = 1e-6  # float32 rounding may carry a cosine this far beyond 1
 _CHUNK_PAIRS = 1 << 14
@@ -51,7 +66,8 @@ def evaluate_scores(
     Args:
         similarities: (P,) cosine of each scored pair, -1..1.
         is_same: (P,) bool or 0/1, whether the pair shows one person.
-        folds: (P,) integers, the fold of each pair; every fold holds pairs of both classes.
+        folds: (P,) integers from 0, the fold of each pair; every fold holds pairs of both
+            classes. With one fold there is no accuracy over folds and no VAL@FAR.
         protocol: "exact" or "insightface"; docs/evaluate.md defines both.
         failed_pairs: the pairs of the list that have no score.
         failed_policy: "count_as_wrong": a failed pair is wrong in every accuracy; a failed
@@ -65,8 +81,8 @@ def evaluate_scores(
         InputError: an unknown protocol or policy, arrays of different lengths, a similarity that
             is not finite or beyond -1..1 by more than 1e-6, a label that is not 0 or 1, a fold
             that is not an integer.
-        DatasetError: only one class, fewer than two folds, a fold with one class only, or no
-            scored pairs of both classes to choose a threshold on.
+        DatasetError: only one class, a fold with one class only, or no scored pairs of both
+            classes to choose a threshold on.
     """
     if protocol not in PROTOCOLS:
         raise InputError(
@@ -82,7 +98,8 @@ def evaluate_scores(
     _check_folds(same, numbers, failed)
     counted = failed if failed_policy == "count_as_wrong" else ()
     ordered, failures = _sort_by_fold(scores, same, numbers, counted)
-    outcome = PROTOCOLS[protocol](ordered, failures)
+    kept = sorted({*np.unique(numbers).tolist(), *(pair.fold for pair in failed)})
+    outcome = PROTOCOLS[protocol](ordered, failures) if len(kept) > 1 else Outcome(None, None)
     n_failed, n_failed_same = len(counted), int(failures.same.sum())
     genuine, impostor = describe_spread(ordered.genuine), describe_spread(ordered.impostor)
     n_same = genuine.n + sum(pair.is_same for pair in failed)
@@ -90,6 +107,7 @@ def evaluate_scores(
     return VerificationReport(
         protocol=protocol,
         rule=RULES[protocol],
+        folds=tuple(fold + 1 for fold in kept),
         n_pairs=n_pairs,
         n_same=n_same,
         n_different=n_pairs - n_same,
@@ -98,6 +116,7 @@ def evaluate_scores(
         failed_photos=(),
         accuracy=outcome.accuracy,
         val=outcome.val,
+        at=(),
         tars=tuple(tar_at_far(far, ordered, n_failed=n_failed_same) for far in FARS),
         eer=equal_error_rate(ordered, n_failed=n_failed_same),
         auc=area_under_curve(ordered, n_failed=n_failed_same),
@@ -115,6 +134,7 @@ def evaluate_pairs(
     protocol: str = "exact",
     failed: Mapping[str, str] | None = None,
     failed_policy: FailedPolicy = "count_as_wrong",
+    thresholds: Sequence[Threshold] = (),
 ) -> VerificationReport:
     """Score every pair by the cosine of its two vectors, and measure.
 
@@ -126,6 +146,7 @@ def evaluate_pairs(
             mapping is a failed read too, "no embedding was given"; a vector of length 0 has no
             direction and is one as well.
         failed_policy: see `evaluate_scores`.
+        thresholds: chosen elsewhere; the report says what each does to all pairs.
 
     Returns:
         The report; `failed_photos` names the failed photos of these pairs in order of name.
@@ -137,24 +158,78 @@ def evaluate_pairs(
     """
     reasons = failed or {}
     names = sorted({name for pair in pairs for name in (pair.a, pair.b)})
-    vectors, lost = _unit_vectors(names, embeddings, reasons)
+    vectors, lost = unit_vectors(names, embeddings, reasons)
     place = {name: i for i, name in enumerate(name for name in names if name not in lost)}
     scored = [pair for pair in pairs if pair.a in place and pair.b in place]
+    failed_pairs = [pair for pair in pairs if not (pair.a in place and pair.b in place)]
+    first, second = [place[pair.a] for pair in scored], [place[pair.b] for pair in scored]
+    scores = _cosines(vectors, first, second)
+    is_same = np.array([pair.is_same for pair in scored], dtype=np.bool_)
     report = evaluate_scores(
-        _cosines(vectors, [place[pair.a] for pair in scored], [place[pair.b] for pair in scored]),
-        np.array([pair.is_same for pair in scored], dtype=np.bool_),
+        scores,
+        is_same,
         np.array([pair.fold for pair in scored], dtype=np.int64),
         protocol=protocol,
-        failed_pairs=[pair for pair in pairs if not (pair.a in place and pair.b in place)],
+        failed_pairs=failed_pairs,
         failed_policy=failed_policy,
     )
-    return replace(report, failed_photos=tuple(FailedPhoto(*item) for item in lost.items()))
+    counted = failed_pairs if failed_policy == "count_as_wrong" else []
+    return replace(
+        report,
+        failed_photos=tuple(FailedPhoto(*item) for item in lost.items()),
+        at=tuple(rates_at(threshold, scores, is_same, failed=counted) for threshold in thresholds),
+    )
 
 
-def _unit_vectors(
+def rates_at(
+    threshold: Threshold, scores: Doubles, is_same: Flags, *, failed: Sequence[Pair] = ()
+) -> RatesAt:
+    """What a threshold that was chosen elsewhere does to scored pairs of both classes.
+
+    Args:
+        threshold: a pair matches when its similarity is at least this.
+        scores: (P,) cosine.
+        is_same: (P,) bool.
+        failed: pairs without a score that count as wrong: those of one person are refused, those
+            of two people are wrong in the accuracy and not in the FMR.
+
+    Raises:
+        InputError: the threshold is no cosine.
+    """
+    if not -1 <= threshold.similarity <= 1:
+        raise InputError(
+            f"the threshold is {threshold.similarity}", hint="a cosine lies in -1..1, such as 0.4"
+        )
+    is_match = scores >= threshold.similarity
+    n_same, n_right = int(is_same.sum()), int(np.count_nonzero(is_match == is_same))
+    n_failed_same = sum(pair.is_same for pair in failed)
+    n_refused = int(np.count_nonzero(is_same & ~is_match)) + n_failed_same
+    return RatesAt(
+        similarity=threshold.similarity,
+        why=threshold.why,
+        accuracy=_share_of(n_right, len(scores) + len(failed)),
+        fmr=_share_of(int(np.count_nonzero(is_match & ~is_same)), len(scores) - n_same),
+        fnmr=_share_of(n_refused, n_same + n_failed_same),
+    )
+
+
+def _share_of(n_hits: int, n: int) -> Share:
+    return Share(n_hits, n, n_hits / n, *wilson_interval(n_hits, n))
+
+
+def unit_vectors(
     names: Sequence[str], embeddings: Mapping[str, NDArray[Any]], reasons: Mapping[str, str]
 ) -> tuple[Doubles, dict[str, str]]:
-    """(N, D) float64 vectors of norm 1 in the order of `names`, and why some photos have none."""
+    """(N, D) float64 vectors of norm 1 in the order of `names`, and why some photos have none.
+
+    Args:
+        names: of the photos.
+        embeddings: photo name -> (D,) vector.
+        reasons: photo name -> why it has none, where that is known.
+
+    Raises:
+        InputError: a vector that is not (D,), not finite, or of another dimension than the others.
+    """
     vectors: list[Doubles] = []
     lost: dict[str, str] = {}
     for name in names:
@@ -242,5 +317,3 @@ def _check_folds(is_same: Flags, folds: NDArray[np.int64], failed: Sequence[Pair
             f"fold {fold} holds only pairs of {kind}",
             hint="a list with all same-person pairs first needs the folds that `read_pairs` gives",
         )
-    if len(with_same) < 2:
-        raise DatasetError("one fold only: no other folds to choose a threshold on")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.pairs import read_pairs
+from arcwise.evaluate.pairs import keep_folds, read_pairs
 from arcwise.types import Pair
 
 
@@ -214,3 +214,20 @@ def test_the_lfw_list_becomes_ten_folds_that_share_no_person(real_data: Path):
         for k in range(10)
     ]
     assert sum(len(fold) for fold in people) == len(set().union(*people)) == 4281
+
+
+def test_folds_are_chosen_by_their_number_from_one(write):
+    pairs = read_pairs(write("3\t2", *official_body(3, 2)))
+    kept = keep_folds(pairs, (1, 3))
+    assert count_classes(kept) == {(fold, same): 2 for fold in (0, 2) for same in (True, False)}
+    assert kept == [pair for pair in pairs if pair.fold != 1]
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"), [((0,), "no fold 0"), ((2, 4), "no fold 4"), ((), "no folds chosen")]
+)
+def test_folds_that_a_list_has_not_are_refused(write, folds: tuple[int, ...], message: str):
+    pairs = read_pairs(write("3\t2", *official_body(3, 2)))
+    with pytest.raises(InputError, match=message) as caught:
+        keep_folds(pairs, folds)
+    assert caught.value.hint == "folds are counted from 1 to 3"

@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arcwise.compare import cosine_similarity
+from arcwise.compare import Threshold, cosine_similarity
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.protocol import PROTOCOLS
-from arcwise.evaluate.verification import FailedPhoto, evaluate_pairs, evaluate_scores
+from arcwise.evaluate.verification import (
+    FailedPhoto,
+    evaluate_pairs,
+    evaluate_scores,
+    rates_at,
+)
 from arcwise.types import Pair
 
 SAME = np.array([True, True, False, False] * 2)
@@ -54,6 +59,61 @@ def test_tar_is_not_given_where_impostors_are_too_few():
     assert first.tar is None
     assert first.text == "n/a: needs 1/FAR = 10 impostors, has 4"
     assert second.text == "n/a: needs 1/FAR = 100 impostors, has 4"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_one_fold_has_every_number_but_those_over_folds(protocol: str):
+    report = evaluate_scores(SCORES, SAME, np.full(8, 2), protocol=protocol)
+    assert (report.accuracy, report.val, report.similarity) == (None, None, None)
+    assert (report.folds, report.auc, report.best.rate) == ((3,), 1.0, 1.0)
+    assert "| accuracy | n/a | one fold" in report.to_markdown()
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["accuracy"] is None
+
+
+def test_a_report_says_which_folds_it_is_of():
+    people, pairs = make_people(20, 2), make_pairs(20, 4)
+    report = evaluate_pairs([pair for pair in pairs if pair.fold in (1, 3)], people)
+    assert (report.folds, report.n_pairs) == ((2, 4), 20)
+    assert "| folds | 2, 4 |" in report.to_markdown()
+
+
+def test_a_threshold_chosen_elsewhere_is_scored_over_all_pairs():
+    threshold = Threshold(0.2, None, False, "given")
+    found = rates_at(threshold, SCORES, SAME)
+    assert (found.accuracy.n_hits, found.accuracy.n) == (6, 8)
+    assert (found.fmr.n_hits, found.fmr.n) == (2, 4)  # 0.2 itself passes
+    assert (found.fnmr.n_hits, found.fnmr.n) == (0, 4)
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.4093, 0.9285), abs=5e-5)
+
+
+def test_failed_reads_are_wrong_at_a_given_threshold_or_left_out():
+    people, pairs = make_people(20, 2), make_pairs(20, 4)
+    del people["p0/0.jpg"]
+    threshold = Threshold(0.7, None, False, "given")
+    (wrong,) = evaluate_pairs(pairs, people, thresholds=[threshold]).at
+    assert (wrong.accuracy.n_hits, wrong.accuracy.n) == (38, 40)
+    assert (wrong.fmr.n_hits, wrong.fmr.n) == (0, 19)
+    assert (wrong.fnmr.n_hits, wrong.fnmr.n) == (1, 20)
+    (absent,) = evaluate_pairs(pairs, people, failed_policy="leave_out", thresholds=[threshold]).at
+    assert (absent.accuracy.n_hits, absent.accuracy.n) == (38, 38)
+    assert (absent.fnmr.n_hits, absent.fnmr.n) == (0, 19)
+
+
+def test_the_rows_of_a_given_threshold_say_where_it_comes_from_and_stand_in_the_page():
+    people, pairs = make_people(20, 2), make_pairs(20, 4)
+    threshold = Threshold(0.7, 1e-3, True, "calibrated for FMR 1.0e-03")
+    report = evaluate_pairs(pairs, people, thresholds=[threshold])
+    page = Path(__file__).parents[2].joinpath("docs", "evaluate.md").read_text(encoding="utf-8")
+    rows = [row for row in report.rows() if row.name.endswith("@0.7000")]
+    assert [row.name for row in rows] == ["accuracy@0.7000", "FMR@0.7000", "FNMR@0.7000"]
+    assert "(calibrated for FMR 1.0e-03)" in rows[0].definition
+    assert all(f"| {row.name.split('@')[0]}@" in page for row in rows)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.1, -2.0])
+def test_a_threshold_that_is_no_cosine_is_refused(wrong: float):
+    with pytest.raises(InputError, match=f"threshold is {wrong}"):
+        rates_at(Threshold(wrong, None, False, "given"), SCORES, SAME)
 
 
 def test_scores_without_any_spread_have_no_d_prime():
@@ -187,7 +247,6 @@ def test_arrays_that_do_not_fit_are_refused(scores, same, folds, message: str):
     [
         (SAME | True, FOLDS, "8 scored pairs, all of one person"),
         (SAME & False, FOLDS, "8 scored pairs, all of two people"),
-        (SAME, np.zeros(8, dtype=int), "one fold only"),
         (SAME, np.where(SAME, 0, 1), "fold 0 holds only pairs of one person"),
     ],
 )

@@ -1,0 +1,194 @@
+"""Who is trained on, who is only looked at, and who is left out and why.
+
+A person is on one side only. Whoever occurs in the folds that will be scored is never trained on,
+and neither is anybody who looks like one of them under another name. It does not read photos.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcwise.errors import DatasetError
+from arcwise.types import Floats, Pair
+
+_PROBES_AT_ONCE = 1024
+_SPLIT = 2  # stream of random numbers, beside those of data/sampler.py
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One crop: the photo it was cut from, whom it shows, and its perceptual hash if known."""
+
+    photo: str
+    person: str
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRules:
+    """How people are divided.
+
+    Attributes:
+        reserved: people who will be scored: never read.
+        validation: people to validate on; empty: drawn by `validation_share`.
+        validation_share: share of the people with two photos or more that is drawn.
+        min_photos: people with fewer photos are left out of training.
+        leave_out: names of people or photos to leave out.
+        lookalikes: people to leave out, and whom they look like (see `find_lookalikes`).
+        seed: of the draw.
+    """
+
+    reserved: frozenset[str] = frozenset()
+    validation: frozenset[str] = frozenset()
+    validation_share: float = 0.0
+    min_photos: int = 1
+    leave_out: frozenset[str] = frozenset()
+    lookalikes: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Positions in the list of samples.
+
+    Attributes:
+        people: whom the network learns to tell apart, sorted; a label is a position in it.
+        training: (n,) positions of the training samples.
+        labels: (n,) int64, 0..len(people) - 1 without gaps.
+        validation: (m,) positions of the validation samples.
+        left_out: name of a person or photo -> why.
+    """
+
+    people: tuple[str, ...]
+    training: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    left_out: dict[str, str]
+
+
+def people_of_folds(pairs: Iterable[Pair], folds: Collection[int]) -> frozenset[str]:
+    """Everybody who occurs in some folds of a verification list.
+
+    Args:
+        pairs: of the list; a photo is called `PERSON/FILE`.
+        folds: numbers, from 1 as people count.
+    """
+    names = {name for pair in pairs if pair.fold + 1 in folds for name in (pair.a, pair.b)}
+    return frozenset(_person_of(name) for name in names)
+
+
+def _person_of(name: str) -> str:
+    parts = name.split("/")
+    if len(parts) < 2:
+        raise DatasetError(
+            f"{name} does not say whom it shows", hint="photos of a list are called PERSON/FILE"
+        )
+    return parts[-2]
+
+
+def split_samples(samples: Sequence[Sample], rules: SplitRules) -> Split:
+    """Divide the samples.
+
+    Raises:
+        DatasetError: fewer than two people are left to learn, or those who must be reserved or
+            validated on are not among the samples.
+    """
+    there = {sample.person for sample in samples}
+    _check_known(rules.reserved, there, "to be scored")
+    _check_known(rules.validation, there, "to validate on")
+    left_out: dict[str, str] = dict.fromkeys(sorted(rules.reserved & there), "will be scored")
+    left_out |= dict(sorted(rules.lookalikes.items()))
+    kept = [
+        i
+        for i, sample in enumerate(samples)
+        if sample.person not in left_out and not {sample.person, sample.photo} & rules.leave_out
+    ]
+    for sample in samples:
+        for name in {sample.person, sample.photo} & rules.leave_out:
+            left_out.setdefault(name, "named to be left out")
+    validated = rules.validation or _draw_people([samples[i].person for i in kept], rules)
+    validation = [i for i in kept if samples[i].person in validated]
+    counts = Counter(samples[i].person for i in kept if samples[i].person not in validated)
+    for person in sorted(person for person, n in counts.items() if n < rules.min_photos):
+        left_out[person] = f"has {counts.pop(person)} photos, fewer than {rules.min_photos}"
+    people = tuple(sorted(counts))
+    if len(people) < 2:
+        raise DatasetError(
+            f"{len(people)} people are left to learn ({len(there)} were there, "
+            f"{len(left_out)} names left out, {len(validated)} kept for validation)",
+            hint="a network learns to tell people apart: give photos of at least two",
+        )
+    label = {person: number for number, person in enumerate(people)}
+    training = [i for i in kept if samples[i].person in label]
+    return Split(
+        people=people,
+        training=np.array(training, np.int64),
+        labels=np.array([label[samples[i].person] for i in training], np.int64),
+        validation=np.array(validation, np.int64),
+        left_out=left_out,
+    )
+
+
+def _check_known(people: frozenset[str], there: set[str], what: str) -> None:
+    if people and not people & there:
+        raise DatasetError(
+            f"none of the {len(people)} people {what} is among the photos, such as {min(people)}",
+            hint="people are told apart by the name of their folder: it must be that of the list",
+        )
+
+
+def _draw_people(persons: Sequence[str], rules: SplitRules) -> frozenset[str]:
+    counts = Counter(persons)
+    several = sorted(person for person, n in counts.items() if n > 1)
+    n_drawn = round(rules.validation_share * len(several))
+    if rules.validation_share and n_drawn < 2:
+        return frozenset()  # two people at least make a genuine and an impostor pair
+    order = np.random.default_rng((rules.seed, _SPLIT)).permutation(len(several))
+    return frozenset(several[i] for i in order[:n_drawn])
+
+
+def find_lookalikes(
+    samples: Sequence[Sample],
+    kept_apart: frozenset[str],
+    *,
+    vectors: Floats | None = None,
+    similarity: float | None = None,
+) -> dict[str, str]:
+    """People who show up among others under another name: by equal photos, by similar vectors.
+
+    Args:
+        samples: all of them.
+        kept_apart: people who are scored or validated on.
+        vectors: (len(samples), T) embeddings of another model, to be compared by cosine; or None.
+        similarity: least cosine that counts as the same person; or None.
+
+    Returns:
+        Person outside `kept_apart` -> whom of them they look like, and why.
+    """
+    inside = np.array([sample.person in kept_apart for sample in samples], bool)
+    owners = {
+        s.hash: s.person for s, is_in in zip(samples, inside, strict=True) if is_in and s.hash
+    }
+    found: dict[str, str] = {}
+    for sample, is_in in zip(samples, inside, strict=True):
+        if not is_in and sample.hash in owners:
+            found[sample.person] = f"the same photo as one of {owners[sample.hash]}"
+    if vectors is None or similarity is None or not inside.any():
+        return found
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    gallery, owner_rows = unit[inside], np.flatnonzero(inside)
+    outside = np.flatnonzero(~inside)
+    for start in range(0, len(outside), _PROBES_AT_ONCE):
+        rows = outside[start : start + _PROBES_AT_ONCE]
+        scores = unit[rows] @ gallery.T
+        columns = scores.argmax(axis=1)
+        for row, column, score in zip(rows, columns, scores.max(axis=1), strict=True):
+            if score >= similarity:
+                twin = samples[owner_rows[column]].person
+                found.setdefault(samples[row].person, f"looks like {twin} ({score:.2f})")
+    return found

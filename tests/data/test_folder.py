@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arcwise.data.folder import CropFolder
+from arcwise.encode import write_image
+from arcwise.errors import DatasetError, InputError
+from arcwise.image import read_image
+
+
+@pytest.fixture
+def crops(drawn_crops: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(drawn_crops, tmp_path / "crops")
+
+
+def test_a_folder_of_crops_for_each_person_is_read(drawn_crops: Path) -> None:
+    folder = CropFolder(drawn_crops)
+    assert (len(folder.samples), folder.border_px) == (48, 0)
+    assert folder.samples[7].photo == "person1/1.png"
+    assert folder.samples[7].person == "person1"
+    assert np.array_equal(folder.read(7), read_image(drawn_crops / "person1" / "1.png"))
+    assert folder.read(7) is folder.read(7), "a decoded crop is kept"
+
+
+def test_a_border_is_found_from_the_size(tmp_path: Path) -> None:
+    write_image(tmp_path / "Ann" / "1.png", np.zeros((144, 144, 3), np.uint8))
+    assert CropFolder(tmp_path).border_px == 16
+
+
+def test_a_crop_smaller_than_networks_take_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "Ann" / "1.png", np.zeros((96, 96, 3), np.uint8))
+    with pytest.raises(DatasetError, match="96x96 px, networks take 112x112"):
+        CropFolder(tmp_path)
+
+
+def test_a_crop_of_another_size_is_named(crops: Path) -> None:
+    write_image(crops / "person3" / "2.png", np.zeros((100, 90, 3), np.uint8))
+    folder = CropFolder(crops)
+    with pytest.raises(DatasetError, match=r"person3/2.png has 90x100 px, .* 112x112"):
+        folder.read(20)
+
+
+def test_a_broken_crop_is_named(crops: Path) -> None:
+    (crops / "person3" / "2.png").write_bytes(b"no picture")
+    folder = CropFolder(crops)
+    with pytest.raises(DatasetError, match=r"the crop of person3/2.png cannot be read"):
+        folder.read(20)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no photos"):
+        CropFolder(tmp_path)
+
+
+def test_photos_that_lie_beside_the_people_are_not_crops(tmp_path: Path) -> None:
+    write_image(tmp_path / "Ann.png", np.zeros((112, 112, 3), np.uint8))
+    with pytest.raises(DatasetError, match="holds no crops"):
+        CropFolder(tmp_path)
