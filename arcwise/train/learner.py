@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from arcwise.errors import LearningError
 from arcwise.nn import build_backbone
 from arcwise.nn.distill import cosine_term, relational_term
 from arcwise.nn.head import HeadResult, MarginHead, automatic_scale
+from arcwise.nn.weights import load_weights
+from arcwise.train.checkpoint import restore
 from arcwise.train.config import TrainConfig
 
 _AVERAGE_START = 10  # steps after which the average counts for half: (1 + n) / (10 + n)
@@ -94,6 +97,22 @@ class Learner:
             momentum=wanted.momentum,
             nesterov=wanted.momentum > 0,
         )
+
+    def start_from(self, path: Path) -> None:
+        """Take the weights of a network that was trained before, to train them further.
+
+        Args:
+            path: a file of `arcwise export --weights`.
+
+        Raises:
+            CheckpointError: it is no such file, or of another network or dimension.
+            InputError: it cannot be read.
+        """
+        found = load_weights(path)
+        holds = f"{found.network['name']}, dimension {found.network['dimension']}"
+        for module in (self.network, self.average):
+            if module is not None:
+                restore(module, found.tensors, what="network", origin=str(path), holds=holds)
 
     @property
     def modules(self) -> dict[str, nn.Module]:

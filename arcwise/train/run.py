@@ -105,6 +105,8 @@ class Run:
         path = self.folder / LAST
         if path.exists():
             self._restore(load_checkpoint(path), path)
+        elif self._config.network.weights is not None:
+            self._learner.start_from(self._config.network.weights)
         self._log.resume_at(self.done)
         self._started_at = self.done
         self._write_json("environment.json", describe_environment())
