@@ -54,7 +54,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     for path in (text, other, whole):
         with pytest.raises(DatasetError, match=path.name):
             Targets.load(path)
-    with pytest.raises(InputError, match="missing.npz"):
+    with pytest.raises(InputError, match=r"missing\.npz"):
         Targets.load(tmp_path / "missing.npz")
 
 
