@@ -15,6 +15,7 @@ from arcwise.convert import convert_model
 from arcwise.encode import write_image
 from arcwise.files import sha256_of_file
 from arcwise.testing import draw_person
+from arcwise.zoo import registry
 from arcwise.zoo.card import InputContract, License, ModelCard, PublishedThreshold, save_card
 
 # A loaded machine may take any time for one example; how long tests take is pytest-timeout's.
@@ -118,3 +119,9 @@ def drawn_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image, _ = draw_person(person, variation=variation)
             write_image(root / f"person{person}" / f"{variation}.png", image)
     return root
+
+
+@pytest.fixture
+def nothing_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without the model that comes along: only the user's own count."""
+    monkeypatch.setattr(registry, "SHIPPED_DIR", tmp_path / "nothing-shipped")

@@ -131,6 +131,7 @@ def test_a_tilde_in_the_path_of_a_model_means_the_home_folder(
         assert Recognizer(model=model).embedder.name == "tiny"
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_detection_works_without_an_embedding_model(portraits: dict[str, Path]) -> None:
     recognizer = Recognizer()
     assert len(recognizer.detect(portraits["Grace Hopper"])) == 1

@@ -223,6 +223,7 @@ def test_identify_makes_no_gallery_where_there_is_none(
     assert not missing.exists()
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_models_are_added_shown_and_removed(
     capsys: pytest.CaptureFixture[str], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def gallery(
     return own_home / "gallery.db"
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_nothing_installed_is_fine(examine, own_home: Path) -> None:
     report = examine()
     assert faults(report) == []
@@ -63,6 +64,7 @@ def test_nothing_installed_is_fine(examine, own_home: Path) -> None:
     assert not own_home.exists()
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_a_whole_installation_is_fine(
     examine, capsys: pytest.CaptureFixture[str], tiny_model: Path, gallery: Path
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_whole_installation_is_fine(
     assert "tiny: 192 dimensions" in report["embedding"][1]
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_a_changed_model_does_not_hide_the_others(
     examine, capsys: pytest.CaptureFixture[str], tmp_path: Path, own_home: Path
 ) -> None:
@@ -104,6 +107,7 @@ def test_each_bad_card_is_a_fault_of_its_own(
     assert report["default model"][0]
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_only_bad_cards_leave_no_default(examine, own_home: Path) -> None:
     write(own_home / "models" / "stray.json", b"[]")
     assert faults(examine()) == ["card stray", "default model"]
@@ -186,6 +190,7 @@ def test_a_gallery_that_others_can_read_is_a_fault(examine, gallery: Path) -> No
     assert report["gallery"][0]
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_the_report_marks_faults_for_people(
     capsys: pytest.CaptureFixture[str], own_home: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_results_go_to_standard_output(
     assert (code, out, err) == (0, "removed mine\n", "")
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_every_answer_is_json_when_asked(
     capsys: pytest.CaptureFixture[str], bare: Path, own_home: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_every_answer_is_json_when_asked(
     assert ask("list") == []
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_bad_cards_are_notes_beside_the_list(
     capsys: pytest.CaptureFixture[str], bare: Path, own_home: Path
 ) -> None:
