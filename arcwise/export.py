@@ -73,7 +73,7 @@ class ExportOptions:
         half: keep weights as float16, which halves the file; it is computed in float32 as before.
         weights: also write the weights before BatchNorm is folded, as float16, to this
             .safetensors file.
-        checkpoint: of a run's folder; None takes the best, without one the last.
+        checkpoint: of a run's folder; None takes the whitened, else the best, else the last.
         overwrite: replace files of these names.
     """
 
@@ -83,7 +83,7 @@ class ExportOptions:
     trained_on: str | None = None
     half: bool = False
     weights: Path | None = None
-    checkpoint: Literal["best", "last"] | None = None
+    checkpoint: Literal["whitened", "best", "last"] | None = None
     overwrite: bool = False
 
 
@@ -140,12 +140,12 @@ def export_model(source: Path | str, out: Path | str, *, options: ExportOptions)
     return card
 
 
-def _find_checkpoint(source: Path, wanted: Literal["best", "last"] | None) -> Path:
+def _find_checkpoint(source: Path, wanted: Literal["whitened", "best", "last"] | None) -> Path:
     if source.is_file():
         return source
     if not source.exists():
         raise InputError(f"there is nothing at {source}", hint="check the path for typing errors")
-    names = (wanted,) if wanted else ("best", "last")
+    names = (wanted,) if wanted else ("whitened", "best", "last")
     places = [source / "checkpoints" / f"{name}.safetensors" for name in names]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

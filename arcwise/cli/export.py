@@ -33,8 +33,10 @@ def export(
         typer.Option("--weights", metavar="FILE", help="Also the weights, to train from."),
     ] = None,
     checkpoint: Annotated[
-        Literal["best", "last"] | None,
-        typer.Option("--checkpoint", help="Of the run; the best by default.", show_default=False),
+        Literal["whitened", "best", "last"] | None,
+        typer.Option(
+            "--checkpoint", help="Of the run; the first of these by default.", show_default=False
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of these names.")

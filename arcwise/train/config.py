@@ -1,20 +1,17 @@
 """What a training run shall do: one frozen value, from a YAML file and `key=value` words.
 
 It opens no photos and builds no network. docs/config.md lists every key. A relative path is taken
-from the current folder, as the shell does, not from the folder of the file. Plain words of YAML
-are read as version 1.2 has them: 5e-4 is a number, `no` a word (in PyYAML's 1.1 neither is).
+from the current folder, as the shell does, not from the folder of the file.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from arcwise.data.augment import Augmentation
@@ -22,10 +19,11 @@ from arcwise.errors import ArcwiseError, SettingsError
 from arcwise.files import read_bytes
 from arcwise.nn import BACKBONES
 from arcwise.nn.margin import MARGINS, BeyondPi, Gradient, Margin
+from arcwise.train.recipe import read_yaml, write_yaml
 from arcwise.train.schedule import Shape
 
 FREE_ON_RESUME = frozenset(
-    {"run", "threads", "log_every_steps", "save_every_steps", "validate_every_epochs"}
+    {"run", "threads", "whiten", "log_every_steps", "save_every_steps", "validate_every_epochs"}
 )
 """Keys that may change when a run goes on: they do not change what it learns."""
 
@@ -154,6 +152,7 @@ class TrainConfig(_Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     average: Share = 0.0
+    whiten: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     log_every_steps: Count = 10
     save_every_steps: Count = 200
     validate_every_epochs: Positive = 1.0
@@ -205,7 +204,7 @@ class TrainConfig(_Section):
 
     def to_yaml(self) -> str:
         """Every key with its value; `load_config` makes an equal config of it."""
-        return str(yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+        return write_yaml(self.to_dict())
 
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
@@ -255,7 +254,7 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
             `TrainConfig.from_dict`.
         InputError: the file cannot be read.
     """
-    values = None if path is None else _parse(read_bytes(path), str(path))
+    values = None if path is None else read_yaml(read_bytes(path), str(path))
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise SettingsError(f"{path} is no list of keys and values: {values!r:.60}", hint=_HINT)
@@ -270,7 +269,7 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
             place = values[name] = {} if values.get(name) is None else values[name]
             if not isinstance(place, dict):
                 raise SettingsError(f"{name} is {place!r}, but has keys below it", hint=_HINT)
-        place[last] = _parse(text.encode(errors="surrogateescape"), f"the value of {key}")
+        place[last] = read_yaml(text.encode(errors="surrogateescape"), f"the value of {key}")
     return TrainConfig.from_dict(values)
 
 
@@ -343,58 +342,3 @@ def _make_plain(value: Any) -> Any:
         return {key: _make_plain(inner) for key, inner in value.items()}
     plain = list(value) if isinstance(value, tuple) else value
     return str(plain) if isinstance(plain, Path) else plain
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
-    """The safe loader, where a key may not come twice and only plain kinds exist."""
-
-    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - as PyYAML declares it
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value} comes twice", problem_mark=key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc, unused-ignore]
-    """The safe dumper, which quotes what `_Loader` would take for a number, or break a line at."""
-
-    def represent_str(self, text: str) -> Any:
-        return self.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
-
-
-_TAG = "tag:yaml.org,2002:"
-for _kind, _pattern in {
-    "null": r"~|null|Null|NULL|",
-    "bool": r"true|True|TRUE|false|False|FALSE",
-    "int": r"[-+]?(0|[1-9][0-9]{0,17})",
-    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
-}.items():
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_pattern})$"), None)
-_Dumper.add_representer(str, _Dumper.represent_str)
-_Loader.yaml_constructors = {None: yaml.SafeLoader.yaml_constructors[None]} | {
-    _TAG + kind: yaml.SafeLoader.yaml_constructors[_TAG + kind]
-    for kind in ("null", "bool", "int", "float", "str", "seq", "map")
-}
-
-
-def _parse(content: bytes, origin: str) -> Any:
-    try:
-        return yaml.load(content, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except yaml.reader.ReaderError as exc:
-        before = content[: exc.position].split(b"\n")
-        place = f"line {len(before)}, column {len(before[-1]) + 1}"
-        raise SettingsError(f"{origin}, {place}: {exc.reason}", hint="use UTF-8 text") from exc
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        why = ", ".join(filter(None, (exc.context, exc.problem)))
-        raise SettingsError(f"{origin}, {place}: {why}", hint=_HINT) from exc
-    except (KeyError, ValueError, RecursionError) as exc:  # a tag on what it is not; too deep
-        raise SettingsError(f"{origin} is no YAML we can read: {exc}", hint=_HINT) from exc

@@ -87,4 +87,7 @@ def train(
             run.save()
         if is_asked and run.is_time_to_log:
             break
-    return RunResult(run.folder, run.done, run.n_steps, run.best)
+    result = RunResult(run.folder, run.done, run.n_steps, run.best)
+    if result.is_complete and config.whiten:
+        report(run.whiten())
+    return result

@@ -38,7 +38,7 @@ class Material:
     """Everything a run learns from.
 
     Attributes:
-        samples: of the folder.
+        folder: of the crops.
         split: who is on which side.
         sampler: which of the training samples make up a step.
         loader: of the batches.
@@ -47,7 +47,7 @@ class Material:
         targets_digest: SHA-256 of the file they come from; empty without.
     """
 
-    samples: Sequence[Sample]
+    folder: CropFolder
     split: Split
     sampler: Sampler
     loader: Loader
@@ -58,7 +58,7 @@ class Material:
     @property
     def people_digest(self) -> str:
         """SHA-256 of people, training photos and targets, in the order that a head knows."""
-        photos = [self.samples[int(i)].photo for i in self.split.training]
+        photos = [self.folder.samples[int(i)].photo for i in self.split.training]
         parts = [*self.split.people, *photos, self.targets_digest]
         return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
 
@@ -69,7 +69,7 @@ class Material:
 
     def photos_of(self, rows: NDArray[np.int64]) -> list[str]:
         """Names of the photos at some positions of the training set."""
-        return [self.samples[int(i)].photo for i in self.split.training[rows]]
+        return [self.folder.samples[int(i)].photo for i in self.split.training[rows]]
 
 
 def open_material(config: TrainConfig) -> Material:
@@ -98,7 +98,7 @@ def open_material(config: TrainConfig) -> Material:
         persons = [folder.samples[i].person for i in split.validation]
         validation = Validation(folder, split.validation, persons)
     return Material(
-        samples=folder.samples,
+        folder=folder,
         split=split,
         sampler=sampler,
         loader=loader,

@@ -6,17 +6,19 @@ left_out.json, log.jsonl, curves.png and checkpoints/{last,best}.safetensors.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from arcwise.data.loader import Batch
 from arcwise.errors import CheckpointError, LearningError
-from arcwise.files import write_atomically
+from arcwise.files import translate_os_errors, write_atomically
 from arcwise.train.checkpoint import (
     Checkpoint,
     flatten_optimizer,
@@ -30,8 +32,11 @@ from arcwise.train.learner import Learner
 from arcwise.train.log import RunLog, describe_environment, format_line
 from arcwise.train.material import Material
 from arcwise.train.schedule import learning_rate_at, margin_strength_at
+from arcwise.train.validate import embed_crops
+from arcwise.train.whiten import fold_map, whitening_map
 
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
+WHITENED = "checkpoints/whitened.safetensors"
 
 
 class Run:
@@ -107,6 +112,8 @@ class Run:
             self._restore(load_checkpoint(path), path)
         elif self._config.network.weights is not None:
             self._learner.start_from(self._config.network.weights)
+        with translate_os_errors(self.folder, doing="write"):
+            (self.folder / WHITENED).unlink(missing_ok=True)  # of an earlier end of this run
         self._log.resume_at(self.done)
         self._started_at = self.done
         self._write_json("environment.json", describe_environment())
@@ -235,8 +242,7 @@ class Run:
             self._save(BEST)
         self._log.draw_curves(self.folder / "curves.png")
         self._since += time.monotonic() - began  # not a part of the training's speed
-        tar = "" if score["tar"] is None else f", TAR at FAR 1e-2 {score['tar']:.2%}"
-        return f"validation: EER {score['eer']:.2%}{tar}" + (" (best so far)" if is_best else "")
+        return f"validation: {_tell(score)}" + (" (best so far)" if is_best else "")
 
     def save(self) -> None:
         """Write the last checkpoint; the one before stays whole until this one is.
@@ -245,6 +251,38 @@ class Run:
             InputError: it cannot be written.
         """
         self._save(LAST)
+
+    def whiten(self) -> str:
+        """Even out the axes of the best network (the last one without validation), and keep it.
+
+        Returns:
+            A line for people.
+
+        Raises:
+            LearningError: there are too few training photos.
+        """
+        place = BEST if self.best is not None else LAST
+        found = load_checkpoint(self.folder / place)
+        name = "average" if "average" in found.tensors else "network"
+        network = copy.deepcopy(self._learner.network)
+        restore(network, found.tensors[name], what="network", origin=place, holds=found.holds)
+        material = self._material
+        vectors = embed_crops(network, material.folder, material.split.training)
+        power = self._config.whiten
+        whitened = fold_map(network, whitening_map(vectors, power))
+        score = None
+        if material.validation is not None:
+            score = {"step": found.step, "whiten": power}
+            score |= asdict(material.validation.score(whitened))
+        state = replace(
+            found,
+            tensors={"network": whitened.state_dict()},
+            config=self._config.to_dict(),
+            validation=score,
+        )
+        save_checkpoint(self.folder / WHITENED, state)
+        told = "" if score is None else f": {_tell(score)}"
+        return f"axes evened out ({WHITENED}, power {power:g}){told}"
 
     def _save(self, place: str) -> None:
         learner = self._learner
@@ -263,3 +301,8 @@ class Run:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         write_atomically(self.folder / name, (text + "\n").encode())
+
+
+def _tell(score: Mapping[str, Any]) -> str:
+    tar = "" if score["tar"] is None else f", TAR at FAR 1e-2 {score['tar']:.2%}"
+    return f"EER {score['eer']:.2%}{tar}"

@@ -78,7 +78,7 @@ class Validation:
         Raises:
             DatasetError: a crop cannot be read.
         """
-        vectors = self._embed(network)
+        vectors = embed_crops(network, self._folder, self._samples)
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         scores = (unit @ unit.T)[self._upper].astype(np.float64)
         ordered = SortedScores.sort(scores, self._is_same, np.zeros(len(scores), np.int64))
@@ -89,18 +89,31 @@ class Validation:
             n_impostor=self._n_impostor,
         )
 
-    def _embed(self, network: nn.Module) -> Floats:
-        border_px = self._folder.border_px
-        inner = slice(border_px, border_px + SIZE_PX)
-        device = next(network.parameters()).device
-        was_training = network.training
-        network.eval()
-        rows = []
-        with torch.inference_mode():
-            for start in range(0, len(self._samples), _CROPS_AT_ONCE):
-                chosen = self._samples[start : start + _CROPS_AT_ONCE]
-                crops = np.stack([self._folder.read(int(i))[inner, inner] for i in chosen])
-                rows.append(network(to_tensor(crops).to(device)).float().cpu().numpy())
-        network.train(was_training)
-        result: Floats = np.concatenate(rows)
-        return result
+
+def embed_crops(network: nn.Module, folder: CropFolder, samples: NDArray[np.int64]) -> Floats:
+    """Raw embeddings of the plain crops of a folder; the network's mode is as before afterwards.
+
+    Args:
+        network: takes (B, 3, 112, 112).
+        folder: of the crops.
+        samples: (n,) positions in it.
+
+    Returns:
+        (n, D) float32, not normalized.
+
+    Raises:
+        DatasetError: a crop cannot be read.
+    """
+    inner = slice(folder.border_px, folder.border_px + SIZE_PX)
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(samples), _CROPS_AT_ONCE):
+            chosen = samples[start : start + _CROPS_AT_ONCE]
+            crops = np.stack([folder.read(int(i))[inner, inner] for i in chosen])
+            rows.append(network(to_tensor(crops).to(device)).float().cpu().numpy())
+    network.train(was_training)
+    result: Floats = np.concatenate(rows)
+    return result

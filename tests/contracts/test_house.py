@@ -24,7 +24,7 @@ OWNERS = {
     "matplotlib": ("evaluate/report.py", "train/log.py"),
     "joblib": ("detect/networks.py",),
     "platformdirs": ("settings.py",),
-    "yaml": ("train/config.py",),
+    "yaml": ("train/recipe.py",),
     "safetensors": ("train/checkpoint.py", "nn/weights.py"),
     "typer": ("cli/",),
     "rich": ("cli/",),

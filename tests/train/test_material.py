@@ -31,8 +31,8 @@ def test_people_of_test_folds_are_never_read(configure: Configure, pairs: Path) 
     material = open_material(
         configure(f"data.pairs={pairs}", "data.test_folds=[1]", "data.validation_folds=[2]")
     )
-    learned = {material.samples[i].person for i in material.split.training}
-    validated = {material.samples[i].person for i in material.split.validation}
+    learned = {material.folder.samples[i].person for i in material.split.training}
+    validated = {material.folder.samples[i].person for i in material.split.validation}
     assert learned == {f"person{i}" for i in (4, 5, 6, 7)}
     assert validated == {"person2", "person3"}
     assert material.split.left_out == dict.fromkeys(["person0", "person1"], "will be scored")
