@@ -41,6 +41,8 @@ bench: $(READY)  ## the numbers of the README: make bench MODEL=model.onnx
 	$(BIN)/python benchmarks/detect.py
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/recognize.py $(if $(MODEL),--model $(MODEL))
 
 clean:
