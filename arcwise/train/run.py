@@ -150,10 +150,12 @@ class Run:
     def describe(self) -> list[str]:
         """What is going to happen, in lines for people."""
         material, split = self._material, self._material.split
+        validation = material.validation
+        n_validated = 0 if validation is None else validation.n_photos
         n_weights = sum(p.numel() for p in self._learner.network.parameters())
         lines = [
             f"{len(split.training)} photos of {material.n_people} people to learn from, "
-            f"{len(split.validation)} to validate on; {len(split.left_out)} names left out "
+            f"{n_validated} to validate on; {len(split.left_out)} names left out "
             "(left_out.json)",
             f"{self._config.network.name}: {n_weights / 1e6:.2f} million parameters, "
             f"{self._config.network.dimension} dimensions, on {self._learner.device.type}",

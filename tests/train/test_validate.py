@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from arcwise.data.folder import CropFolder
 from arcwise.errors import DatasetError
+from arcwise.train import validate
 from arcwise.train.validate import Validation
 
 
@@ -63,3 +64,13 @@ def test_pairs_of_both_kinds_are_needed(drawn_crops: Path, samples: list[int]) -
     persons = [folder.samples[i].person for i in samples]
     with pytest.raises(DatasetError, match="genuine and"):
         Validation(folder, np.array(samples), persons)
+
+
+def test_of_very_many_photos_the_first_are_scored(
+    drawn_crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validate, "MOST_PHOTOS", 14)
+    validation, _ = make_validation(drawn_crops)
+    score = validation.score(Cells())
+    assert validation.n_photos == 14
+    assert score.n_genuine + score.n_impostor == 14 * 13 // 2
