@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,train,demo,dev]'
 	touch $(READY)
 
-demo: $(READY)  ## what arcwise does, offline, on two public-domain portraits
+demo: $(READY)  ## enrolls and identifies two people of public-domain portraits, offline
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## everything that can run on this machine

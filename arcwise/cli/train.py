@@ -50,10 +50,10 @@ def train(
 
 def _tell_apart(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The recipe, if one is named, and the settings."""
-    recipes = [word for word in words if "=" not in word]
+    recipes = [word for word in words if "=" not in word or Path(word).is_file()]
     if len(recipes) > 1:
         raise SettingsError(
             f"several recipes are named: {', '.join(recipes)}",
             hint="name one file; settings are written KEY=VALUE",
         )
-    return (Path(recipes[0]) if recipes else None), [word for word in words if "=" in word]
+    return (Path(recipes[0]) if recipes else None), [word for word in words if word not in recipes]

@@ -16,6 +16,7 @@ from arcwise.photos import find_people
 from arcwise.types import Image
 
 SIZE_PX = 112  # what networks take
+_MOST_BORDER_PX = 32  # a larger square is a photo, or a crop of another size
 _KEPT_BYTES = 1 << 30
 
 
@@ -28,7 +29,8 @@ class CropFolder:
 
     Args:
         root: a folder made by `arcwise prepare`, or one with a folder of square aligned crops
-            of one size for each person.
+            of one size for each person: 112 px, or up to 176 px, whose middle 112 px are then
+            the aligned face and the rest is its border.
 
     Raises:
         DatasetError: there are no crops in it.
@@ -90,15 +92,17 @@ class CropFolder:
         except (ImageError, InputError) as exc:
             raise DatasetError(
                 f"the crop of {self.samples[position].photo} cannot be read: {exc}",
-                hint="run `arcwise prepare` again: it makes what is missing",
+                hint="take it away, or run `arcwise prepare` again: it makes what is missing",
             ) from exc
 
     def _measure_border(self) -> int:
         height, width = self._decode(0).shape[:2]
-        if height != width or height < SIZE_PX or height % 2:
+        most_px = SIZE_PX + 2 * _MOST_BORDER_PX
+        if height != width or not SIZE_PX <= height <= most_px or height % 2:
             raise DatasetError(
                 f"{self._paths[0]} has {width}x{height} px, networks take {SIZE_PX}x{SIZE_PX}",
-                hint=f"give aligned crops of {SIZE_PX} px; `arcwise prepare` cuts them",
+                hint=f"give aligned crops of {SIZE_PX} px (with a border, up to {most_px} px); "
+                "`arcwise prepare` cuts them from photos",
             )
         return int(height - SIZE_PX) // 2
 

@@ -285,20 +285,22 @@ class Manifest:
 
 
 @contextmanager
-def lock_folder(root: Path) -> Iterator[None]:
-    """Keep every other process from preparing the same folder.
+def lock_folder(root: Path, *, name: str = LOCK_NAME, doing: str = "preparing") -> Iterator[None]:
+    """Keep every other process from doing the same in a folder.
 
     The system lets go of the lock when its process ends, however that happens.
 
     Args:
         root: the folder; it must be there.
+        name: of the file that is locked, in it.
+        doing: what another process is told that this one does.
 
     Raises:
         InputError: another process holds the lock, or the folder cannot be written.
     """
-    path = root / LOCK_NAME
+    path = root / name
     with translate_os_errors(path, doing="lock"):
-        handle = _open_lock(path)
+        handle = _open_lock(path, doing)
     try:
         yield
     finally:
@@ -310,7 +312,7 @@ def lock_folder(root: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _open_lock(path: Path) -> int:
+def _open_lock(path: Path, doing: str) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -324,8 +326,8 @@ def _open_lock(path: Path) -> int:
             owner = os.read(handle, 20).decode(errors="replace") or "unknown"
             os.close(handle)
             raise InputError(
-                f"another process ({owner}) is preparing {path.parent}",
-                hint="wait until it is done, or choose another folder with --out",
+                f"another process ({owner}) is {doing} {path.parent}",
+                hint="wait until it is done, or choose another folder",
             ) from exc
         except BaseException:
             os.close(handle)

@@ -6,6 +6,7 @@ It holds no state: any step can be asked for at any time, which is what makes tr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,13 @@ from numpy.typing import NDArray
 from arcwise.errors import DatasetError
 
 _ORDER, _STEP = 0, 1  # two streams of random numbers that never meet
+
+
+@lru_cache(maxsize=2)  # the end of one epoch and the start of the next are made together
+def _order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:
+    order = np.random.default_rng((seed, _ORDER, epoch)).permutation(n_samples)
+    order.setflags(write=False)
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Sampler:
             (batch_size,) int64 positions.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(self.n_samples)
+        order = _order(self.seed, epoch, self.n_samples)
         found: NDArray[np.int64] = order[place * self.batch_size : (place + 1) * self.batch_size]
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,21 +36,17 @@ class SplitRules:
 
     Attributes:
         reserved: people who will be scored: never read.
-        validation: people to validate on; empty: drawn by `validation_share`.
-        validation_share: share of the people with two photos or more that is drawn.
+        validation: people to validate on (see `draw_people`).
         min_photos: people with fewer photos are left out of training.
         leave_out: names of people or photos to leave out.
         lookalikes: people to leave out, and whom they look like (see `find_lookalikes`).
-        seed: of the draw.
     """
 
     reserved: frozenset[str] = frozenset()
     validation: frozenset[str] = frozenset()
-    validation_share: float = 0.0
     min_photos: int = 1
     leave_out: frozenset[str] = frozenset()
     lookalikes: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +98,7 @@ def split_samples(samples: Sequence[Sample], rules: SplitRules) -> Split:
     there = {sample.person for sample in samples}
     _check_known(rules.reserved, there, "to be scored")
     _check_known(rules.validation, there, "to validate on")
+    _check_left_out(rules.leave_out, there | {sample.photo for sample in samples})
     left_out: dict[str, str] = dict.fromkeys(sorted(rules.reserved & there), "will be scored")
     left_out |= dict(sorted(rules.lookalikes.items()))
     kept = [
@@ -111,16 +109,15 @@ def split_samples(samples: Sequence[Sample], rules: SplitRules) -> Split:
     for sample in samples:
         for name in {sample.person, sample.photo} & rules.leave_out:
             left_out.setdefault(name, "named to be left out")
-    validated = rules.validation or _draw_people([samples[i].person for i in kept], rules)
-    validation = [i for i in kept if samples[i].person in validated]
-    counts = Counter(samples[i].person for i in kept if samples[i].person not in validated)
+    validation = [i for i in kept if samples[i].person in rules.validation]
+    counts = Counter(samples[i].person for i in kept if samples[i].person not in rules.validation)
     for person in sorted(person for person, n in counts.items() if n < rules.min_photos):
         left_out[person] = f"has {counts.pop(person)} photos, fewer than {rules.min_photos}"
     people = tuple(sorted(counts))
     if len(people) < 2:
         raise DatasetError(
             f"{len(people)} people are left to learn ({len(there)} were there, "
-            f"{len(left_out)} names left out, {len(validated)} kept for validation)",
+            f"{len(left_out)} names left out, {len(rules.validation)} kept for validation)",
             hint="a network learns to tell people apart: give photos of at least two",
         )
     label = {person: number for number, person in enumerate(people)}
@@ -142,13 +139,35 @@ def _check_known(people: frozenset[str], there: set[str], what: str) -> None:
         )
 
 
-def _draw_people(persons: Sequence[str], rules: SplitRules) -> frozenset[str]:
-    counts = Counter(persons)
+def _check_left_out(names: frozenset[str], known: set[str]) -> None:
+    """A slip here would train on somebody who must not be trained on."""
+    unknown = sorted(names - known)
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        raise DatasetError(
+            f"{len(unknown)} names to be left out are neither people nor photos of the folder, "
+            f"such as {unknown[0]!r}" + (f"; did you mean {close[0]}?" if close else ""),
+            hint="write each name as its folder, or PERSON/FILE; take away who is not there",
+        )
+
+
+def draw_people(samples: Sequence[Sample], share: float, *, seed: int) -> frozenset[str]:
+    """Some of the people with two photos or more, by chance, to validate on.
+
+    Args:
+        samples: to draw from.
+        share: of these people; two at least, when two others are left, unless it is 0.
+        seed: the same people for the same seed.
+
+    Returns:
+        Their names; nobody when there are too few.
+    """
+    counts = Counter(sample.person for sample in samples)
     several = sorted(person for person, n in counts.items() if n > 1)
-    n_drawn = round(rules.validation_share * len(several))
-    if rules.validation_share and n_drawn < 2:
-        return frozenset()  # two people at least make a genuine and an impostor pair
-    order = np.random.default_rng((rules.seed, _SPLIT)).permutation(len(several))
+    n_drawn = max(2, round(share * len(several))) if share else 0
+    if len(counts) < n_drawn + 2 or len(several) < n_drawn:
+        return frozenset()  # two people at least make an impostor pair, and two are learned
+    order = np.random.default_rng((seed, _SPLIT)).permutation(len(several))
     return frozenset(several[i] for i in order[:n_drawn])
 
 

@@ -7,6 +7,7 @@ It does not know networks. The file is a numpy archive (.npz) with `names` (N st
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 from arcwise.errors import DatasetError
 from arcwise.files import sha256_of_file
 from arcwise.types import Floats
+
+_BROKEN = (EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 class Targets:
@@ -72,11 +75,13 @@ class Targets:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 names, vectors = archive["names"], archive["vectors"]
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as exc:
+        except (*_BROKEN, AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
             raise DatasetError(
                 f"{path} does not hold names and vectors: {exc}",
                 hint="np.savez(path, names=[...], vectors=array)",
             ) from exc
+        if names.ndim != 1:
+            raise DatasetError(f"the names of {path} have shape {names.shape}, not (N,)")
         if vectors.dtype.kind != "f":
             raise DatasetError(f"the vectors of {path} are {vectors.dtype}, not floating point")
         return cls([str(name) for name in names], vectors, origin=path.name, digest=digest)

@@ -22,9 +22,7 @@ from arcwise.nn.margin import MARGINS, BeyondPi, Gradient, Margin
 from arcwise.train.recipe import read_yaml, write_yaml
 from arcwise.train.schedule import Shape
 
-FREE_ON_RESUME = frozenset(
-    {"run", "threads", "whiten", "log_every_steps", "save_every_steps", "validate_every_epochs"}
-)
+FREE_ON_RESUME = frozenset({"run", "threads", "whiten", "log_every_steps", "save_every_steps"})
 """Keys that may change when a run goes on: they do not change what it learns."""
 
 _HINT = "docs/config.md lists every key"

@@ -195,6 +195,6 @@ def _check_finite(values: dict[str, float], what: str) -> None:
         known = ", ".join(f"{name} {value:g}" for name, value in values.items())
         raise LearningError(
             f"{what} ({', '.join(bad)}): {known}",
-            hint="lower optimizer.learning_rate, warm up longer (schedule.warmup_epochs), "
-            "or start with precision=float32",
+            hint="begin again in a new folder (run=...) with a lower optimizer.learning_rate, a "
+            "longer schedule.warmup_epochs, or precision=float32",
         )

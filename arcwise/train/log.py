@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
@@ -79,6 +80,8 @@ class RunLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(line.encode(errors="backslashreplace"))
+                file.flush()
+                os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; a last one that a crash cut off is left out, a missing file has none.

@@ -15,10 +15,14 @@ from typing import Any
 
 import torch
 
+from arcwise.data.manifest import lock_folder
+from arcwise.files import translate_os_errors
 from arcwise.train.config import TrainConfig
 from arcwise.train.learner import Learner
-from arcwise.train.material import open_material
+from arcwise.train.material import Material, open_material
 from arcwise.train.run import Run
+
+LOCK_NAME = ".train.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def train(
         DatasetError: the data is not what it should be.
         CheckpointError: the folder holds a run of another configuration or other people.
         LearningError: a loss is not finite; RUN/not_finite.json names the photos.
-        InputError: something cannot be read or written; the last checkpoint stays whole.
+        InputError: something cannot be read or written (the last checkpoint stays whole), or
+            another process trains in the folder.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -72,6 +77,20 @@ def train(
     n_targets = material.n_targets
     learner = Learner(config, n_people=material.n_people, n_targets=n_targets, device=device)
     run = Run(config, material, learner)
+    with translate_os_errors(config.run, doing="write"):
+        config.run.mkdir(parents=True, exist_ok=True)
+    with lock_folder(config.run, name=LOCK_NAME, doing="training in"):
+        _run_steps(run, material, report, should_stop)
+        result = RunResult(run.folder, run.done, run.n_steps, run.best)
+        if result.is_complete:
+            run.finish(report)
+    return result
+
+
+def _run_steps(
+    run: Run, material: Material, report: Callable[[str], None], should_stop: Callable[[], bool]
+) -> None:
+    """Every step that is left, in order of time."""
     run.begin()
     for line in run.describe():
         report(line)
@@ -87,7 +106,3 @@ def train(
             run.save()
         if is_asked and run.is_time_to_log:
             break
-    result = RunResult(run.folder, run.done, run.n_steps, run.best)
-    if result.is_complete and config.whiten:
-        report(run.whiten())
-    return result

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from arcwise.data.augment import Augmentation
@@ -20,6 +21,7 @@ from arcwise.data.split import (
     Sample,
     Split,
     SplitRules,
+    draw_people,
     find_lookalikes,
     people_of_folds,
     split_samples,
@@ -31,6 +33,8 @@ from arcwise.files import read_bytes
 from arcwise.train.config import DataSection, TrainConfig
 from arcwise.train.validate import Validation
 from arcwise.types import Floats
+
+_MOST_LOADERS = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,8 +86,9 @@ def open_material(config: TrainConfig) -> Material:
     """
     folder = CropFolder(config.data.folder)
     targets = Targets.load(config.distill.targets) if config.distill else None
-    vectors = targets.rows_of([s.photo for s in folder.samples]) if targets else None
-    split = _divide(config, folder.samples, vectors)
+    left_out = _read_names(config.data)
+    vectors = _find_vectors(targets, folder.samples, left_out) if targets else None
+    split = _divide(config, folder.samples, left_out, vectors)
     sampler = Sampler(len(split.training), config.schedule.batch_size, config.seed)
     loader = Loader(
         folder,
@@ -92,6 +97,7 @@ def open_material(config: TrainConfig) -> Material:
         targets=_choose_targets(config, vectors, split),
         sampler=sampler,
         augmentation=Augmentation(**config.augment),
+        n_threads=min(_MOST_LOADERS, torch.get_num_threads()),
     )
     validation = None
     if len(split.validation):
@@ -108,24 +114,48 @@ def open_material(config: TrainConfig) -> Material:
     )
 
 
-def _divide(config: TrainConfig, samples: Sequence[Sample], vectors: Floats | None) -> Split:
+def _find_vectors(targets: Targets, samples: Sequence[Sample], left_out: frozenset[str]) -> Floats:
+    """(len(samples), T); zeros for whom or what is left out, which needs no target."""
+    wanted = [not {sample.person, sample.photo} & left_out for sample in samples]
+    vectors = np.zeros((len(samples), targets.dimension), np.float32)
+    photos = [sample.photo for sample, is_in in zip(samples, wanted, strict=True) if is_in]
+    vectors[np.array(wanted)] = targets.rows_of(photos)
+    return vectors
+
+
+def _divide(
+    config: TrainConfig,
+    samples: Sequence[Sample],
+    left_out: frozenset[str],
+    vectors: Floats | None,
+) -> Split:
     data = config.data
     reserved, validated = _read_folds(data)
+    if not data.validation_folds:
+        others = [
+            sample
+            for sample in samples
+            if sample.person not in reserved and not {sample.person, sample.photo} & left_out
+        ]
+        validated = draw_people(others, data.validation_share, seed=config.seed)
     kept_apart = reserved | validated
     if vectors is not None and config.distill is not None and config.distill.center:
-        outside = [sample.person not in kept_apart for sample in samples]
-        vectors = vectors - vectors[outside].mean(axis=0)
+        outside = [
+            sample.person not in kept_apart and bool(vector.any())
+            for sample, vector in zip(samples, vectors, strict=True)
+        ]
+        vectors = np.where(
+            vectors.any(axis=1, keepdims=True), vectors - vectors[outside].mean(axis=0), 0
+        )
     lookalikes = find_lookalikes(
         samples, kept_apart, vectors=vectors, similarity=data.lookalike_similarity
     )
     rules = SplitRules(
         reserved=reserved,
         validation=validated,
-        validation_share=0.0 if data.validation_folds else data.validation_share,
         min_photos=data.min_photos,
-        leave_out=_read_names(data),
+        leave_out=left_out,
         lookalikes=lookalikes,
-        seed=config.seed,
     )
     return split_samples(samples, rules)
 

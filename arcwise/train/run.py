@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,13 @@ class Run:
         self._sums: dict[str, float] = defaultdict(float)
         self._n_summed = 0
         self._since = time.monotonic()
-        self._started_at = 0
+        n_photos, dimension = len(material.split.training), config.network.dimension
+        if config.whiten and n_photos < dimension:
+            raise LearningError(
+                f"whiten needs at least {dimension} training photos, as many as dimensions; "
+                f"there are {n_photos}",
+                hint="set whiten=0, or a smaller network.dimension",
+            )
 
     @property
     def done(self) -> int:
@@ -107,18 +113,26 @@ class Run:
             CheckpointError: the folder holds a run of another configuration or of other people.
             InputError: it cannot be read or written.
         """
+        self._remove_leftovers()
         path = self.folder / LAST
         if path.exists():
             self._restore(load_checkpoint(path), path)
         elif self._config.network.weights is not None:
             self._learner.start_from(self._config.network.weights)
-        with translate_os_errors(self.folder, doing="write"):
-            (self.folder / WHITENED).unlink(missing_ok=True)  # of an earlier end of this run
         self._log.resume_at(self.done)
-        self._started_at = self.done
-        self._write_json("environment.json", describe_environment())
+        if not self.done:
+            self._write_json("environment.json", describe_environment())
         self._write_json("left_out.json", self._material.split.left_out)
         write_atomically(self.folder / "config.yaml", self._config.to_yaml().encode())
+
+    def _remove_leftovers(self) -> None:
+        """What a run that was killed, or another run before it, left and nobody may take up."""
+        stale = [*(self.folder / "checkpoints").glob(".*.part"), self.folder / "not_finite.json"]
+        if not (self.folder / LAST).exists():
+            stale += [self.folder / BEST, self.folder / WHITENED]
+        with translate_os_errors(self.folder, doing="write"):
+            for path in stale:
+                path.unlink(missing_ok=True)
 
     def _restore(self, found: Checkpoint, path: Path) -> None:
         changed = [
@@ -153,13 +167,17 @@ class Run:
         validation = material.validation
         n_validated = 0 if validation is None else validation.n_photos
         n_weights = sum(p.numel() for p in self._learner.network.parameters())
+        border_px = material.folder.border_px
         lines = [
+            f"crops of {material.folder.side_px} px: 112 and a border of {border_px} on each side",
             f"{len(split.training)} photos of {material.n_people} people to learn from, "
             f"{n_validated} to validate on; {len(split.left_out)} names left out "
             "(left_out.json)",
             f"{self._config.network.name}: {n_weights / 1e6:.2f} million parameters, "
             f"{self._config.network.dimension} dimensions, on {self._learner.device.type}",
         ]
+        if validation is None and self._config.data.validation_share:
+            lines.append("nobody is validated on: too few people have two photos")
         if 0 < self.done < self.n_steps:
             lines.append(f"going on at step {self.done} of {self.n_steps}")
         elif self.done:
@@ -254,15 +272,20 @@ class Run:
         """
         self._save(LAST)
 
-    def whiten(self) -> str:
-        """Even out the axes of the best network (the last one without validation), and keep it.
+    def finish(self, report: Callable[[str], None]) -> None:
+        """What is left to do after the last step: whiten, or take away what was whitened before.
 
-        Returns:
-            A line for people.
-
-        Raises:
-            LearningError: there are too few training photos.
+        Args:
+            report: gets a line for people.
         """
+        if self._config.whiten:
+            report(self._whiten())
+        else:
+            with translate_os_errors(self.folder, doing="write"):
+                (self.folder / WHITENED).unlink(missing_ok=True)
+
+    def _whiten(self) -> str:
+        """Even out the axes of the best network (the last one without validation), and keep it."""
         place = BEST if self.best is not None else LAST
         found = load_checkpoint(self.folder / place)
         name = "average" if "average" in found.tensors else "network"
@@ -289,6 +312,15 @@ class Run:
     def _save(self, place: str) -> None:
         learner = self._learner
         tensors = {name: module.state_dict() for name, module in learner.modules.items()}
+        for group, named in tensors.items():
+            for name, tensor in named.items():
+                if not tensor.isfinite().all():
+                    raise LearningError(
+                        f"{group}.{name} is not finite after step {self.done}; the checkpoint "
+                        "from before stays",
+                        hint="begin again in a new folder (run=...) with a lower "
+                        "optimizer.learning_rate",
+                    )
         state = Checkpoint(
             tensors={**tensors, "optimizer": flatten_optimizer(learner.optimizer)},
             step=self.done,
@@ -302,7 +334,7 @@ class Run:
 
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False)
-        write_atomically(self.folder / name, (text + "\n").encode())
+        write_atomically(self.folder / name, (text + "\n").encode(errors="backslashreplace"))
 
 
 def _tell(score: Mapping[str, Any]) -> str:

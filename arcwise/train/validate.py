@@ -24,6 +24,7 @@ from arcwise.types import Floats
 MOST_PHOTOS = 3000
 """Photos that are scored: 4.5 million pairs, in a second; more would not change the choice."""
 _CROPS_AT_ONCE = 64
+_DRAW = 0
 _FAR = 1e-2
 
 
@@ -49,7 +50,8 @@ class Validation:
 
     Args:
         folder: of the crops.
-        samples: (n,) positions in the folder; of more than 3,000 the first ones are scored.
+        samples: (n,) positions in the folder; of more than 3,000 so many are drawn, always the
+            same ones.
         persons: n names.
 
     Raises:
@@ -60,8 +62,9 @@ class Validation:
         self, folder: CropFolder, samples: NDArray[np.int64], persons: Sequence[str]
     ) -> None:
         self._folder = folder
-        self._samples = samples = samples[:MOST_PHOTOS]
-        codes = np.unique(np.array(persons[:MOST_PHOTOS]), return_inverse=True)[1]
+        chosen = np.sort(np.random.default_rng(_DRAW).permutation(len(samples))[:MOST_PHOTOS])
+        self._samples = samples = samples[chosen]
+        codes = np.unique(np.array(persons)[chosen], return_inverse=True)[1]
         self._upper = np.triu_indices(len(samples), 1)
         self._is_same = codes[self._upper[0]] == codes[self._upper[1]]
         self._n_genuine = int(self._is_same.sum())

@@ -67,10 +67,10 @@ def test_kill_9_in_the_middle_of_an_epoch_loses_no_loss(drawn_crops: Path, tmp_p
         wait_for_line(killed, process, step)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    assert not list(killed.rglob("*.part"))
     process = start(words(killed, drawn_crops))
     out, _ = process.communicate()
     assert process.returncode == 0
+    assert not list(killed.rglob("*.part")), "what a kill cut off is taken away"
     assert "going on at step 10 of 18" in out or "going on at step 15 of 18" in out
     assert read_losses(killed) == read_losses(whole)
 

@@ -37,6 +37,14 @@ def test_a_crop_smaller_than_networks_take_is_refused(tmp_path: Path) -> None:
         CropFolder(tmp_path)
 
 
+@pytest.mark.parametrize("side_px", [250, 224, 178, 113])
+def test_photos_that_were_not_prepared_are_refused(tmp_path: Path, side_px: int) -> None:
+    write_image(tmp_path / "Ann" / "1.png", np.zeros((side_px, side_px, 3), np.uint8))
+    with pytest.raises(DatasetError, match=f"{side_px}x{side_px} px, networks take") as caught:
+        CropFolder(tmp_path)
+    assert "arcwise prepare" in caught.value.hint
+
+
 def test_a_crop_of_another_size_is_named(crops: Path) -> None:
     write_image(crops / "person3" / "2.png", np.zeros((100, 90, 3), np.uint8))
     folder = CropFolder(crops)

@@ -6,6 +6,7 @@ import pytest
 from arcwise.data.split import (
     Sample,
     SplitRules,
+    draw_people,
     find_lookalikes,
     people_of_folds,
     split_samples,
@@ -42,11 +43,22 @@ def test_nobody_is_on_two_sides() -> None:
 
 
 def test_validation_people_are_drawn_by_seed_among_those_with_two_photos() -> None:
-    rules = [SplitRules(validation_share=0.5, seed=seed) for seed in (4, 4, 5)]
-    first, again, other = (persons(split_samples(SAMPLES, r).validation) for r in rules)
+    first, again, *others = (draw_people(SAMPLES, 0.5, seed=seed) for seed in (4, 4, 5, 6, 7))
     assert first == again
     assert len(first) == 2
-    assert "Bob" not in first | other
+    assert "Bob" not in first.union(*others)
+    assert len({first, *others}) > 1
+
+
+def test_a_small_share_still_draws_two_people_and_leaves_two() -> None:
+    assert len(draw_people(SAMPLES, 0.01, seed=0)) == 2
+    assert draw_people(SAMPLES[:6], 0.01, seed=0) == frozenset(), "three people cannot be divided"
+    assert draw_people(SAMPLES, 0.0, seed=0) == frozenset()
+
+
+def test_a_name_to_be_left_out_that_nobody_has_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"such as 'Anm'; did you mean Ann\?"):
+        split_samples(SAMPLES, SplitRules(leave_out=frozenset({"Anm", "Bob"})))
 
 
 def test_people_with_few_photos_are_left_out_with_a_reason() -> None:

@@ -51,7 +51,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     text.write_text("no archive")
     np.savez(other, people=NAMES)
     np.savez(whole, names=NAMES, vectors=np.zeros((3, 2), np.int64))
-    for path in (text, other, whole):
+    empty, flat = tmp_path / "d.npz", tmp_path / "e.npz"
+    empty.write_bytes(b"")
+    np.savez(flat, names="Ann/1.jpg", vectors=VECTORS)
+    for path in (text, other, whole, empty, flat):
         with pytest.raises(DatasetError, match=path.name):
             Targets.load(path)
     with pytest.raises(InputError, match=r"missing\.npz"):

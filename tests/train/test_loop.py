@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arcwise.data.manifest import lock_folder
 from arcwise.errors import CheckpointError, DatasetError, InputError, LearningError
 from arcwise.files import sha256_of_file
 from arcwise.train import run as run_module
 from arcwise.train.checkpoint import load_checkpoint
 from arcwise.train.config import TrainConfig
 from arcwise.train.log import RunLog
-from arcwise.train.loop import train
+from arcwise.train.loop import LOCK_NAME, train
 from arcwise.train.run import BEST, LAST
 
 Configure = Callable[..., TrainConfig]
@@ -48,7 +50,8 @@ def test_a_run_writes_everything_that_is_needed_to_repeat_it(configure: Configur
     names = {path.name for path in config.run.iterdir()}
     wanted = {"config.yaml", "environment.json", "left_out.json", "log.jsonl", "curves.png"}
     assert names == wanted | {"checkpoints"}
-    assert lines[0].startswith("30 photos of 5 people to learn from, 18 to validate on")
+    assert lines[0] == "crops of 112 px: 112 and a border of 0 on each side"
+    assert lines[1].startswith("30 photos of 5 people to learn from, 18 to validate on")
     assert sum("validation: EER" in line for line in lines) == 2
     entries = read_losses(config.run)
     assert [entry["step"] for entry in entries if "loss" in entry] == list(range(1, 10))
@@ -166,9 +169,63 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(configure: Confi
         assert all(bool(t.isfinite().all()) for t in tensors["network"].values())
 
 
-def test_one_person_cannot_be_learned(configure: Configure, drawn_crops: Path) -> None:
+def test_one_person_cannot_be_learned(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn_crops / "person0", tmp_path / "crops" / "person0")
     with pytest.raises(DatasetError, match="1 people are left to learn"):
-        train(configure("data.validation_share=0.9"))
+        train(configure(f"data.folder={tmp_path / 'crops'}"))
+
+
+def test_a_checkpoint_never_holds_what_is_not_finite(configure: Configure) -> None:
+    words = ("optimizer.learning_rate=1e38", "optimizer.clip_norm=null", "save_every_steps=1")
+    config = configure(*words)
+    with pytest.raises(LearningError, match="not finite") as caught:
+        train(config)
+    assert "new folder" in caught.value.hint
+    for place in (LAST, BEST):
+        if (config.run / place).exists():
+            for tensors in load_checkpoint(config.run / place).tensors.values():
+                assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_what_another_run_left_is_not_taken_up(configure: Configure) -> None:
+    former = configure("seed=5")
+    train(former)
+    (former.run / LAST).unlink()  # as when it was killed before its first checkpoint
+    (former.run / "checkpoints" / ".0123.part").write_bytes(b"half")
+    config = configure("data.validation_share=0")
+    train(config)
+    assert {path.name for path in (config.run / "checkpoints").iterdir()} == {"last.safetensors"}
+
+
+def test_two_processes_do_not_train_in_one_folder(configure: Configure) -> None:
+    config = configure()
+    config.run.mkdir()
+    with (
+        lock_folder(config.run, name=LOCK_NAME, doing="training in"),
+        pytest.raises(InputError, match=r"another process .* is training in"),
+    ):
+        train(config)
+
+
+def test_whitening_that_cannot_be_is_told_before_the_training(configure: Configure) -> None:
+    config = configure("whiten=0.25", "network.dimension=31")
+    with pytest.raises(LearningError, match="at least 31 training photos"):
+        train(config)
+    assert not (config.run / "log.jsonl").exists()
+
+
+def test_a_name_that_is_no_unicode_does_not_stop_a_run(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(drawn_crops, tmp_path / "crops")
+    strange = folder / os.fsdecode(b"J\xf6rg")
+    strange.mkdir()
+    shutil.copy(drawn_crops / "person0" / "0.png", strange / "0.png")
+    config = configure(f"data.folder={folder}", "data.min_photos=2")
+    train(config)
+    assert "fewer than 2" in (config.run / "left_out.json").read_text()
 
 
 def test_a_batch_larger_than_the_data_is_refused(configure: Configure) -> None:

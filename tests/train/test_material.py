@@ -78,9 +78,41 @@ def test_lookalikes_of_kept_people_are_left_out(
     path = tmp_path / "targets.npz"
     np.savez(path, names=photos, vectors=vectors)
     material = open_material(
-        configure(f"distill.targets={path}", f"data.pairs={pairs}", "data.test_folds=[1]")
+        configure(
+            f"distill.targets={path}",
+            f"data.pairs={pairs}",
+            "data.test_folds=[1]",
+            "data.validation_folds=[2]",
+        )
     )
     assert material.split.left_out["person6"] == "looks like person0 (1.00)"
+
+
+def test_twins_of_drawn_validation_people_are_left_out(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    plain = open_material(configure())
+    drawn = sorted({plain.folder.samples[i].person for i in plain.split.validation})
+    photos = [sample.photo for sample in plain.folder.samples]
+    vectors = np.random.default_rng(1).normal(size=(48, 64)).astype(np.float32)
+    twin = plain.split.people[0]
+    vectors[photos.index(f"{twin}/3.png")] = vectors[photos.index(f"{drawn[0]}/2.png")]
+    path = tmp_path / "targets.npz"
+    np.savez(path, names=photos, vectors=vectors)
+    material = open_material(configure(f"distill.targets={path}"))
+    assert material.split.left_out[twin] == f"looks like {drawn[0]} (1.00)"
+
+
+def test_who_is_left_out_needs_no_target(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    photos = sorted(path.relative_to(drawn_crops).as_posix() for path in drawn_crops.rglob("*.png"))
+    vectors = np.random.default_rng(1).normal(size=(48, 64)).astype(np.float32)
+    path, names = tmp_path / "targets.npz", tmp_path / "names.txt"
+    np.savez(path, names=photos[1:], vectors=vectors[1:])
+    names.write_text(photos[0] + "\n")
+    material = open_material(configure(f"distill.targets={path}", f"data.leave_out={names}"))
+    assert material.n_targets == 64
 
 
 def test_the_digest_changes_with_people_and_targets(configure: Configure, tmp_path: Path) -> None:
