@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,9 @@ from arcwise.files import sha256_of_file
 from arcwise.testing import draw_person
 from arcwise.zoo import registry
 from arcwise.zoo.card import InputContract, License, ModelCard, PublishedThreshold, save_card
+
+# A shell that starts the tests in the background makes all of their children deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine may take any time for one example; how long tests take is pytest-timeout's.
 hypothesis.settings.register_profile("arcwise", deadline=None)
