@@ -19,6 +19,10 @@ import numpy as np
 from arcwise.errors import InputError
 from arcwise.types import Floats, Image, check_image
 
+_YIQ = np.array(  # rows: luma and two color axes of RGB; NTSC (1953)
+    [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
@@ -63,6 +67,8 @@ class Tone:
         contrast: factor of the differences from the mean of the crop.
         brightness: levels that are added.
         red, green, blue: factor of each channel, after the two above.
+        saturation: factor of the differences from the luma, after all of these.
+        hue_deg: turn of the colors, from red towards yellow; last.
 
     Raises:
         InputError: a factor below 0.
@@ -73,28 +79,36 @@ class Tone:
     red: float = 1.0
     green: float = 1.0
     blue: float = 1.0
+    saturation: float = 1.0
+    hue_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        factors = self.contrast, self.red, self.green, self.blue
+        factors = self.contrast, self.red, self.green, self.blue, self.saturation
         if not all(0 <= factor < math.inf for factor in factors):
             raise InputError(
-                "contrast, red, green and blue must be factors from 0, got "
+                "contrast, red, green, blue and saturation must be factors from 0, got "
                 + ", ".join(str(factor) for factor in factors)
             )
 
     @property
     def is_neutral(self) -> bool:
         """No pixel changes."""
-        return self.contrast == self.red == self.green == self.blue == 1 and self.brightness == 0
+        factors = self.contrast, self.red, self.green, self.blue, self.saturation
+        return set(factors) == {1} and self.brightness == 0 and not self.turns_colors
+
+    @property
+    def turns_colors(self) -> bool:
+        """Whether channels are mixed."""
+        return self.saturation != 1 or self.hue_deg % 360 != 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rectangle:
-    """A part of the crop that is hidden.
+    """A part of the crop that is hidden, or all that is left of it.
 
     Attributes:
         left, top, right, bottom: px; right and bottom not included; may reach over the edge.
-        level: gray value it is filled with, 0..255.
+        level: gray value of what is filled, 0..255.
 
     Raises:
         InputError: a level outside of 0..255.
@@ -168,10 +182,11 @@ def _crop_from_result(placement: Placement, border_px: int, size_px: int) -> Flo
 
 
 def change_tone(image: Image, tone: Tone) -> Image:
-    """Contrast about the mean of the image, brightness, and a factor for each channel.
+    """Contrast about the mean of the image, brightness, a factor for each channel, saturation, hue.
 
     All in one linear map, so that only the result is rounded and cut to 0..255: cv2.transform,
-    eight times as fast as a table of 256 levels for each channel.
+    eight times as fast as a table of 256 levels for each channel. A turn of the hue keeps the luma
+    and leaves grays alone: it turns the two color axes of YIQ, as old television sets did.
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
@@ -188,7 +203,18 @@ def change_tone(image: Image, tone: Tone) -> Image:
     matrix = np.zeros((3, 4), np.float32)
     matrix[[0, 1, 2], [0, 1, 2]] = factors * tone.contrast
     matrix[:, 3] = factors * (mean * (1 - tone.contrast) + tone.brightness)
+    if tone.turns_colors:
+        matrix = (_mix_colors(tone) @ matrix).astype(np.float32)
     return cast(Image, cv2.transform(image, matrix))
+
+
+def _mix_colors(tone: Tone) -> Floats:
+    """(3, 3): saturation and hue, in RGB."""
+    angle_rad = math.radians(-tone.hue_deg)  # in YIQ red lies counterclockwise of yellow
+    cos, sin = math.cos(angle_rad) * tone.saturation, math.sin(angle_rad) * tone.saturation
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    mixed: Floats = np.linalg.solve(_YIQ, turn @ _YIQ)
+    return mixed
 
 
 def remove_color(image: Image) -> Image:
@@ -325,3 +351,25 @@ def erase_rectangle(image: Image, rectangle: Rectangle) -> Image:
     erased = check_image(image).copy()
     erased[top:bottom, left:right] = rectangle.level
     return erased
+
+
+def keep_rectangle(image: Image, rectangle: Rectangle) -> Image:
+    """The end of the photo: all but a part is filled with one level.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        rectangle: the part that is left, where it is, and the level around it.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: not an RGB image.
+
+    Source: the crop of the training code of Kim et al., AdaFace (2022), which fills with black.
+    """
+    left, top = max(rectangle.left, 0), max(rectangle.top, 0)
+    right, bottom = max(rectangle.right, 0), max(rectangle.bottom, 0)
+    kept = np.full_like(check_image(image), rectangle.level)
+    kept[top:bottom, left:right] = image[top:bottom, left:right]
+    return kept

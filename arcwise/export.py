@@ -22,7 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from arcwise.nn import build_backbone  # first: it says in our words that torch is missing
+from arcwise.nn import (
+    BACKBONES,
+    build_backbone,
+)  # first: it says in our words that torch is missing
 
 # isort: split
 import numpy as np
@@ -32,7 +35,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as torch's own pages write it
 
 from arcwise import __version__
 from arcwise.errors import (
@@ -43,6 +45,7 @@ from arcwise.errors import (
     SettingsError,
 )
 from arcwise.files import write_atomically
+from arcwise.nn.crops import draw_crops
 from arcwise.nn.fuse import fuse_batch_norm
 from arcwise.nn.weights import save_weights
 from arcwise.session import Session
@@ -58,7 +61,6 @@ LEAST_COSINE = 0.9999
 
 _IR_VERSION = 8  # what came with opset 18 (ONNX 1.13), so that older runtimes read the file
 _WEIGHTED = ("Conv", "Gemm", "MatMul")  # operators whose second input is worth halving
-_SIZE_PX = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ def export_model(source: Path | str, out: Path | str, *, options: ExportOptions)
     """Write the network of a run as an ONNX file with its card.
 
     The averaged weights are taken where the checkpoint has them. The graph takes "data",
-    (N, 3, 112, 112) float32, RGB as (x - 127.5) / 127.5, and gives "embedding", (N, D) float32,
-    not normalized; N is free.
+    (N, 3, S, S) float32, RGB, or (N, 1, S, S), gray, as (x - 127.5) / 127.5, with the size and
+    color of the backbone, and gives "embedding", (N, D) float32, not normalized; N is free.
 
     Each file is written whole or not at all: weights, then the model, then its card. A crash
     between the last two leaves a new model beside an older card or none. Such a pair is never
@@ -126,15 +128,23 @@ def export_model(source: Path | str, out: Path | str, *, options: ExportOptions)
     config = _read_config(checkpoint, path)
     draft = _draft_card(name, model_path, checkpoint, config, options)
     network = _restore_network(checkpoint, config, path)
-    fused = fuse_batch_norm(network)
-    content = _finish_graph(_trace(fused), half=options.half)
-    likeness = _compare(network, fused, content, half=options.half, origin=str(path))
+    shape = BACKBONES[config.network.name].crop_shape()
+    crops = draw_crops(shape)
+    fused = fuse_batch_norm(network, crop_shape=shape)
+    content = _finish_graph(_trace(fused, crops), half=options.half)
+    likeness = _compare(network, fused, content, crops, half=options.half, origin=str(path))
     proof = {"export_difference": likeness.difference, "export_cosine": likeness.cosine}
     digest = hashlib.sha256(content).hexdigest()
     card = draft.model_copy(update={"sha256": digest, "metrics": draft.metrics | proof})
     if options.weights is not None:
-        wanted = config.network
-        save_weights(options.weights, network, name=wanted.name, dimension=wanted.dimension)
+        made = config.network
+        save_weights(
+            options.weights,
+            network,
+            name=made.name,
+            dimension=made.dimension,
+            options=made.options,
+        )
     write_atomically(model_path, content)
     save_card(card, model_path)
     return card
@@ -197,7 +207,7 @@ def _read_config(checkpoint: Checkpoint, path: Path) -> TrainConfig:
 
 def _restore_network(checkpoint: Checkpoint, config: TrainConfig, path: Path) -> nn.Module:
     wanted = config.network
-    network = build_backbone(wanted.name, dimension=wanted.dimension)
+    network = build_backbone(wanted.name, dimension=wanted.dimension, options=wanted.options)
     tensors = checkpoint.tensors.get("average") or checkpoint.tensors.get("network", {})
     restore(network, tensors, what="network", origin=str(path), holds=checkpoint.holds)
     return network.eval().requires_grad_(False)
@@ -207,7 +217,9 @@ def _draft_card(
     name: str, model_path: Path, checkpoint: Checkpoint, config: TrainConfig, options: ExportOptions
 ) -> ModelCard:
     """The card, but for what only the finished file can tell."""
-    notes = [f"step {checkpoint.step}"]
+    kind = BACKBONES[config.network.name]
+    notes = [f"{option} {value}" for option, value in config.network.options.items()]
+    notes += [f"step {checkpoint.step}"]
     notes += ["averaged weights"] * bool(checkpoint.tensors.get("average"))
     notes += ["weights stored as float16"] * options.half
     described = options.trained_on
@@ -216,7 +228,7 @@ def _draft_card(
             name=name,
             file=model_path.name,
             sha256="0" * 64,
-            input=InputContract(size_px=_SIZE_PX, color="rgb", mean=127.5, std=127.5),
+            input=InputContract(size_px=kind.size_px, color=kind.color, mean=127.5, std=127.5),
             dimension=config.network.dimension,
             grade=options.grade,
             license=options.license,
@@ -254,15 +266,15 @@ def _collect_metrics(checkpoint: Checkpoint) -> dict[str, float]:
     }
 
 
-def _trace(fused: nn.Module) -> onnx.ModelProto:
-    """The graph as torch's exporter writes it."""
+def _trace(fused: nn.Module, crops: Tensor) -> onnx.ModelProto:
+    """The graph as torch's exporter writes it, for crops of this shape."""
     if importlib.util.find_spec("onnxscript") is None:
         raise LearningError("onnxscript is not installed", hint="pip install 'arcwise[train]'")
     try:
         with _hush():
             program = torch.onnx.export(
                 fused,
-                (torch.zeros(2, 3, _SIZE_PX, _SIZE_PX),),  # 1 would be taken for a fixed size
+                (torch.zeros_like(crops[:2]),),  # 1 would be taken for a fixed size
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["data"],
@@ -354,10 +366,9 @@ class _Likeness:
 
 
 def _compare(
-    network: nn.Module, fused: nn.Module, content: bytes, *, half: bool, origin: str
+    network: nn.Module, fused: nn.Module, content: bytes, crops: Tensor, *, half: bool, origin: str
 ) -> _Likeness:
-    """Let network, fused network and graph embed the same crops, five at once and one alone."""
-    crops = _draw_crops()
+    """Let network, fused network and graph embed the same crops, all at once and one alone."""
     with torch.inference_mode():
         expected, folded = network(crops).numpy(), fused(crops).numpy()
     norms = np.linalg.norm(expected, axis=1)
@@ -386,15 +397,3 @@ def _check_likeness(what: str, likeness: _Likeness, *, half: bool) -> None:
             f"(limit: {limit})",
             hint="nothing was written; " + ("leave --half away" if half else "try another torch"),
         )
-
-
-def _draw_crops() -> Tensor:
-    """(5, 3, 112, 112) float32, as a model eats them: one of noise, four smooth as photos are."""
-    dice = torch.Generator().manual_seed(_SIZE_PX)
-    coarse = torch.rand(5, 3, 9, 9, generator=dice)
-    smooth = F.interpolate(coarse, (_SIZE_PX, _SIZE_PX), mode="bicubic", align_corners=True)
-    grain = torch.rand(smooth.shape, generator=dice)
-    pixels = 0.95 * smooth + 0.05 * grain
-    pixels[1] = grain[1]
-    pixels[2, :, 80:] = 0  # beyond the edge of a photo
-    return ((pixels.clamp(0, 1) * 255).round() - 127.5) / 127.5

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -28,6 +29,7 @@ from arcwise.distort import (
     change_tone,
     compress_jpeg,
     erase_rectangle,
+    keep_rectangle,
     lower_resolution,
     remove_color,
     warp_crop,
@@ -41,16 +43,20 @@ ROUNDS = 9
 
 MOVED = Placement(scale=1.06, rotation_deg=6, shift_x_px=2.5, shift_y_px=-2.5, shear=0.06)
 TINTED = Tone(contrast=1.2, brightness=18, red=1.08, green=0.95, blue=1.02)
+TURNED = replace(TINTED, saturation=1.2, hue_deg=8)
 HIDDEN = Rectangle(left=40, top=50, right=75, bottom=85, level=90)
+WINDOW = Rectangle(left=10, top=15, right=95, bottom=100, level=0)
 OPERATIONS: dict[str, Callable[[Image], Image]] = {
     # Of crops without a border, but for the warp.
     "tone": partial(change_tone, tone=TINTED),
+    "tone and colors": partial(change_tone, tone=TURNED),
     "gray": remove_color,
     "blur": partial(blur_image, sigma_px=1.0),
     "low resolution": partial(lower_resolution, side_px=52),
     "noise": partial(add_noise, sigma=8, seed=1),
     "jpeg": partial(compress_jpeg, quality=60),
     "erase": partial(erase_rectangle, rectangle=HIDDEN),
+    "crop": partial(keep_rectangle, rectangle=WINDOW),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from arcwise.distort import (
     change_tone,
     compress_jpeg,
     erase_rectangle,
+    keep_rectangle,
     lower_resolution,
     remove_color,
     warp_crop,
@@ -34,12 +36,16 @@ OPERATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cut": lambda image: warp_crop(image, Placement(), size_px=image.shape[0]),
     "mirror": lambda image: warp_crop(image, Placement(mirror=True), size_px=image.shape[0]),
     "tone": lambda image: change_tone(image, Tone(contrast=1.2, brightness=9, red=1.1)),
+    "colors": lambda image: change_tone(image, Tone(saturation=1.3, hue_deg=20)),
     "gray": remove_color,
     "blur": lambda image: blur_image(image, sigma_px=1),
     "low_resolution": lambda image: lower_resolution(image, side_px=12),
     "noise": lambda image: add_noise(image, sigma=8, seed=1),
     "jpeg": lambda image: compress_jpeg(image, quality=50),
     "erase": lambda image: erase_rectangle(
+        image, Rectangle(left=3, top=4, right=9, bottom=8, level=7)
+    ),
+    "keep": lambda image: keep_rectangle(
         image, Rectangle(left=3, top=4, right=9, bottom=8, level=7)
     ),
 }
@@ -217,6 +223,45 @@ def test_contrast_leaves_the_mean_of_a_dark_photo() -> None:
     assert flat.std() == pytest.approx(dark.std() / 2, rel=0.02)
 
 
+@pytest.mark.parametrize("saturation", [0, 0.4, 1.7])
+def test_saturation_is_contrast_about_the_luma_of_each_pixel(saturation: float) -> None:
+    values = GRAIN.astype(np.float64)
+    gray = values @ [[0.299], [0.587], [0.114]]
+    expected = np.clip(gray + saturation * (values - gray), 0, 255)
+    assert np.abs(change_tone(GRAIN, Tone(saturation=saturation)) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("hue_deg", [-90, -30, 30, 60, 180])
+def test_a_turn_of_the_hue_keeps_luma_and_strength_of_colors(hue_deg: float) -> None:
+    muted = (GRAIN // 8 + 112).astype(np.uint8)  # so that nothing is cut off
+    turned = change_tone(muted, Tone(hue_deg=hue_deg))
+    assert largest_gap(luma(turned), luma(muted)) <= 1
+    axes = np.array([[0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # of YIQ, NTSC (1953)
+    before, after = ((image.reshape(-1, 3) - 127.5) @ axes.T @ [1, 1j] for image in (muted, turned))
+    strong = np.abs(before) > 5
+    turns_deg = np.rad2deg(np.angle(before[strong] / after[strong]))
+    assert np.abs((turns_deg - hue_deg + 180) % 360 - 180).max() < 12  # whole levels
+    assert np.abs(np.abs(after) - np.abs(before)).max() < 1
+
+
+def test_a_positive_turn_makes_red_yellow_and_grays_stay() -> None:
+    red = np.full((4, 4, 3), (200, 60, 60), np.uint8)
+    turned = change_tone(red, Tone(hue_deg=40))[0, 0] / 255
+    assert 25 < 360 * colorsys.rgb_to_hsv(*turned)[0] < 60
+    gray = np.repeat(GRAIN[..., :1], 3, axis=-1)
+    assert largest_gap(change_tone(gray, Tone(hue_deg=77, saturation=2)), gray) <= 1
+
+
+def test_channels_come_before_saturation_and_a_whole_turn_is_none() -> None:
+    tinted = change_tone(GRAIN, Tone(red=0.5, contrast=0.5))
+    wanted = change_tone(tinted, Tone(saturation=0.5))
+    found = change_tone(GRAIN, Tone(red=0.5, contrast=0.5, saturation=0.5))
+    assert largest_gap(found, wanted) <= 1
+    assert Tone(hue_deg=360).is_neutral
+    assert not Tone(hue_deg=1).is_neutral
+    assert not Tone(saturation=1.01).is_neutral
+
+
 def test_a_neutral_tone_is_known() -> None:
     assert Tone().is_neutral
     assert not Tone(brightness=1).is_neutral
@@ -224,7 +269,7 @@ def test_a_neutral_tone_is_known() -> None:
 
 
 @pytest.mark.parametrize("factor", [-0.1, math.inf, math.nan])
-@pytest.mark.parametrize("name", ["contrast", "red", "green", "blue"])
+@pytest.mark.parametrize("name", ["contrast", "red", "green", "blue", "saturation"])
 def test_a_negative_factor_is_refused(name: str, factor: float) -> None:
     with pytest.raises(InputError, match=f"must be factors from 0, got .*{factor}"):
         Tone(**{name: factor})
@@ -344,7 +389,9 @@ def test_a_jpeg_has_a_quality_of_1_to_100(quality: int) -> None:
     ],
     ids=["inside", "over a corner", "over the other", "left of it", "right of it", "all"],
 )
-def test_only_the_rectangle_is_hidden(box: tuple[int, int, int, int], n_hidden: int) -> None:
+def test_only_the_rectangle_is_hidden_or_kept(
+    box: tuple[int, int, int, int], n_hidden: int
+) -> None:
     left, top, right, bottom = box
     rectangle = Rectangle(left=left, top=top, right=right, bottom=bottom, level=3)
     image = np.maximum(GRAIN[:112, :112], 10)
@@ -354,6 +401,9 @@ def test_only_the_rectangle_is_hidden(box: tuple[int, int, int, int], n_hidden: 
     np.testing.assert_array_equal(changed, expected)
     assert changed.sum() == n_hidden
     assert (erase_rectangle(image, rectangle)[changed] == 3).all()
+    kept = keep_rectangle(image, rectangle)
+    np.testing.assert_array_equal(kept[expected], image[expected])
+    assert (kept[~expected] == 3).all()
 
 
 @pytest.mark.parametrize("level", [-1, 256])

@@ -69,7 +69,7 @@ def trained(name: str = "compact", dimension: int = DIMENSION) -> nn.Module:
 @cache
 def traced() -> onnx.ModelProto:
     """What torch's exporter, which takes seconds, makes of the network above."""
-    return trace(fuse_batch_norm(trained()))
+    return trace(fuse_batch_norm(trained()), torch.zeros(2, 3, 112, 112))
 
 
 def make_run(folder: Path, network: nn.Module, *, checkpoint: str = "last", **changes: Any) -> Path:
@@ -131,14 +131,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exporter's answer is known already."""
-    monkeypatch.setattr(arcwise.export, "_trace", lambda fused: copy.deepcopy(traced()))
+    monkeypatch.setattr(arcwise.export, "_trace", lambda *_: copy.deepcopy(traced()))
 
 
 @pytest.fixture
 def unchecked(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is computed, for tests of what lies around it."""
     likeness = arcwise.export._Likeness(1e-7, 1.0)
-    monkeypatch.setattr(arcwise.export, "fuse_batch_norm", lambda network: network)
+    monkeypatch.setattr(arcwise.export, "fuse_batch_norm", lambda network, **_: network)
     monkeypatch.setattr(arcwise.export, "_compare", lambda *_, **__: likeness)
 
 
@@ -146,7 +146,7 @@ def unchecked(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arcwise.export, "_trace", lambda fused: copy.deepcopy(traced()))
+        patch.setattr(arcwise.export, "_trace", lambda *_: copy.deepcopy(traced()))
         export_model(run, path, options=OPTIONS)
     return path
 
@@ -259,7 +259,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
     run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, factor: float, half: bool
 ) -> None:
     spoiled = spoil(traced(), "fc.bias" if factor > 1 else "fc.weight", 5 * factor)
-    monkeypatch.setattr(arcwise.export, "_trace", lambda fused: spoiled)
+    monkeypatch.setattr(arcwise.export, "_trace", lambda *_: spoiled)
     with pytest.raises(ExportMismatchError, match=r"the graph does not .* cosine (0\.\d|nan)"):
         export_model(run, tmp_path / "model.onnx", options=replace(OPTIONS, half=half))
     assert files_in(tmp_path) == []
@@ -268,7 +268,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
 def test_a_fused_network_that_answers_otherwise_is_not_written(
     run: Path, quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fuse_wrongly(network: nn.Module) -> nn.Module:
+    def fuse_wrongly(network: nn.Module, **_: object) -> nn.Module:
         fused = fuse_batch_norm(network)
         fused.get_parameter("fc.bias").mul_(1.01)
         return fused
@@ -283,7 +283,7 @@ def test_a_weight_too_large_for_half_precision_is_a_mismatch(
     run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spoiled = spoil(traced(), "stem.0.weight", 1e6)
-    monkeypatch.setattr(arcwise.export, "_trace", lambda fused: spoiled)
+    monkeypatch.setattr(arcwise.export, "_trace", lambda *_: spoiled)
     with pytest.raises(ExportMismatchError, match="cosine nan") as caught:
         export_model(run, tmp_path / "model.onnx", options=replace(OPTIONS, half=True))
     assert "--half" in caught.value.hint
@@ -487,7 +487,7 @@ def test_what_the_exporter_refuses_is_said_in_one_line() -> None:
             return crops.flatten(1) if crops.sum() > 0 else -crops.flatten(1)
 
     with pytest.raises(LearningError, match="torch cannot export this network: ") as caught:
-        trace(Guessing().eval())
+        trace(Guessing().eval(), torch.zeros(2, 3, 112, 112))
     assert "\n" not in str(caught.value)
 
 
@@ -499,7 +499,7 @@ import arcwise.export as export
 from arcwise.zoo.card import License
 
 run, out, graph, moment = map(Path, sys.argv[1:])
-export._trace = lambda fused: onnx.load(graph)
+export._trace = lambda *_: onnx.load(graph)
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,9 +8,12 @@ import typer
 
 from arcwise import __version__
 from arcwise.cli.align import align
+from arcwise.cli.backbones import backbones
 from arcwise.cli.calibrate import calibrate
 from arcwise.cli.compare import compare
+from arcwise.cli.comparisons import compare_losses, scaling
 from arcwise.cli.convert import convert
+from arcwise.cli.data import data_app
 from arcwise.cli.detect import detect
 from arcwise.cli.doctor import doctor
 from arcwise.cli.embed import embed
@@ -51,11 +54,15 @@ for command, panel in (
     (calibrate, _MODELS),
     (doctor, _MODELS),
     (prepare, _TRAINING),
+    (backbones, _TRAINING),
     (train, _TRAINING),
     (export, _TRAINING),
+    (compare_losses, _TRAINING),
+    (scaling, _TRAINING),
 ):
     app.command(rich_help_panel=panel)(command)
 app.add_typer(models_app, name="models", rich_help_panel=_MODELS)
+app.add_typer(data_app, name="data", rich_help_panel=_TRAINING)
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_MODELS)
 
 

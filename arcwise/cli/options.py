@@ -141,8 +141,11 @@ def resolve_photo(word: str) -> PhotoSource:
     return StandardInput(sys.stdin.buffer.read()) if word == "-" else word
 
 
+_POLITE = signal.SIGINT, signal.SIGTERM
+
+
 class StopSoon:
-    """Ctrl-C waits for a safe moment; a second one does not.
+    """Ctrl-C, or a polite kill, waits for a safe moment; a second one does not.
 
     An interrupt in the middle of a transaction loses nothing, but libraries complain loudly.
     """
@@ -151,11 +154,12 @@ class StopSoon:
         self.is_asked = False
 
     def __enter__(self) -> StopSoon:
-        self._former = signal.signal(signal.SIGINT, self._ask)
+        self._former = {name: signal.signal(name, self._ask) for name in _POLITE}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._former)
+        for name, former in self._former.items():
+            signal.signal(name, former)
 
     def _ask(self, *_: object) -> None:
         if self.is_asked:

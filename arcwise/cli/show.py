@@ -39,7 +39,10 @@ def print_json(plain: Any) -> None:
     """One JSON document on stdout."""
     # Other encodings than UTF-8 cannot hold every name; JSON's own escapes can.
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(plain, ensure_ascii=not is_utf8, indent=2, allow_nan=False))
+    text = json.dumps(plain, ensure_ascii=not is_utf8, indent=2, allow_nan=False)
+    if any("\ud800" <= c <= "\udfff" for c in text):  # a file name that is no text
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    typer.echo(text)
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str = "") -> None:

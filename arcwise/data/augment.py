@@ -3,7 +3,8 @@
 It does not know people, files or batches. All random numbers of a crop are drawn first, in one
 fixed order and always as many, and applied afterwards: so switching one change off, or on, alters
 nothing else, neither in this crop nor in the next one from the same generator. Source of the
-strengths: a trial on aligned LFW crops, see docs/augmentation.md.
+strengths: a trial on aligned LFW crops, see docs/augmentation.md; the window of `crop`: the
+training code of Kim et al., AdaFace (2022).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from arcwise.distort import (
     change_tone,
     compress_jpeg,
     erase_rectangle,
+    keep_rectangle,
     lower_resolution,
     remove_color,
     warp_crop,
@@ -39,6 +41,8 @@ MOST: dict[str, float] = {
     "contrast": 2,
     "brightness": 255,
     "color": 2,
+    "saturation": 2,
+    "hue_deg": 180,
 }
 """Upper limit of each strength; only stops slips of the keyboard. All others are probabilities."""
 
@@ -51,6 +55,8 @@ _BLUR_SIGMA_PX = 0.5, 1.5  # docs/quality.md: 98 of 100 faces are recognized at 
 _LOW_RESOLUTION_PX = 24, 80  # side; docs/quality.md: 97 of 100 are recognized at 25
 _JPEG_QUALITY = 30, 90
 _ERASE_PX = 15, 55  # each side, on its own
+_CROP_AREA = 0.2, 1.0  # AdaFace, as is the next line
+_CROP_RATIO = math.log(3 / 4), math.log(4 / 3)  # width to height
 _SIDE_PX = 112  # of the crop that every length in px is meant for
 
 
@@ -70,6 +76,8 @@ class Augmentation:
         contrast: sigma of the logarithm of the factor.
         brightness: sigma, levels.
         color: sigma of the logarithm of the factor of each channel.
+        saturation: sigma of the logarithm of the factor.
+        hue_deg: sigma of the turn of the colors.
         gray: probability that the color is taken away.
         blur: probability of a Gaussian of sigma 0.5..1.5 px.
         low_resolution: probability of being scaled down to a side of 24..80 px and up again.
@@ -77,6 +85,8 @@ class Augmentation:
         jpeg: probability of a JPEG of quality 30..90.
         erase: probability that a rectangle of 15..55 px sides is filled with one gray level; it
             may reach over the edge.
+        crop: probability that only a window of 20 to 100 % of the area is left, where it is, and
+            the rest is black.
 
     Raises:
         LearningError: a probability outside of 0..1, or a strength that is negative or absurd.
@@ -90,12 +100,15 @@ class Augmentation:
     contrast: float = 0.2
     brightness: float = 18.0
     color: float = 0.08
+    saturation: float = 0.0
+    hue_deg: float = 0.0
     gray: float = 0.15
     blur: float = 0.1
     low_resolution: float = 0.2
     noise: float = 0.1
     jpeg: float = 0.1
     erase: float = 0.5
+    crop: float = 0.0
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -121,13 +134,13 @@ class Augmentation:
             rng: advanced equally far, whatever the strengths are.
             size_px: side of the crop; lengths in px grow with it.
         """
-        normals = rng.standard_normal(10).clip(-_MOST_SIGMA, _MOST_SIGMA).tolist()
-        scale, rotation, shift_x, shift_y, shear, contrast, brightness, *channels = normals
-        uniforms = rng.random(17).tolist()
+        normals = rng.standard_normal(12).clip(-_MOST_SIGMA, _MOST_SIGMA).tolist()
+        scale, rotation, shift_x, shift_y, shear, *tones = normals
+        uniforms = rng.random(22).tolist()
         mirrored, sheared, gray, blurred, blur, lowered, side, *uniforms = uniforms
-        noisy, noise, compressed, quality, hidden, *rectangle = uniforms
+        noisy, noise, compressed, quality, hidden, *uniforms = uniforms
+        *rectangle, cropped, area, ratio, left, top = uniforms
         unit_px = size_px / _SIDE_PX
-        red, green, blue = (math.exp(self.color * value) for value in channels)
         return Distortion(
             placement=Placement(
                 scale=math.exp(self.scale * scale),
@@ -137,13 +150,7 @@ class Augmentation:
                 shear=self.shear * shear if sheared < _SHEAR_SHARE else 0.0,
                 mirror=mirrored < self.mirror,
             ),
-            tone=Tone(
-                contrast=math.exp(self.contrast * contrast),
-                brightness=self.brightness * brightness,
-                red=red,
-                green=green,
-                blue=blue,
-            ),
+            tone=self._choose_tone(*tones),
             is_gray=gray < self.gray,
             blur_sigma_px=_between(_BLUR_SIGMA_PX, blur) * unit_px if blurred < self.blur else None,
             low_resolution_px=(
@@ -156,6 +163,22 @@ class Augmentation:
                 round(_between(_JPEG_QUALITY, quality)) if compressed < self.jpeg else None
             ),
             hidden=_place_rectangle(rectangle, size_px) if hidden < self.erase else None,
+            window=(
+                _place_window((area, ratio, left, top), size_px) if cropped < self.crop else None
+            ),
+        )
+
+    def _choose_tone(self, contrast: float, brightness: float, *colors: float) -> Tone:
+        """Of seven normal numbers: contrast, brightness, three channels, saturation, hue."""
+        red, green, blue = (math.exp(self.color * value) for value in colors[:3])
+        return Tone(
+            contrast=math.exp(self.contrast * contrast),
+            brightness=self.brightness * brightness,
+            red=red,
+            green=green,
+            blue=blue,
+            saturation=math.exp(self.saturation * colors[3]),
+            hue_deg=self.hue_deg * colors[4],
         )
 
 
@@ -163,8 +186,8 @@ class Augmentation:
 class Distortion:
     """What is done to one crop, in this order; the default changes nothing.
 
-    Light, lens, sensor and file act in this order on a photo. What is hidden comes last: nothing
-    of it may remain.
+    Light, lens, sensor and file act in this order on a photo. What is hidden comes after all of
+    them: nothing of it may remain. Last comes the end of the photo, which the aligner makes black.
 
     Attributes:
         placement: how the face lies.
@@ -175,6 +198,7 @@ class Distortion:
         noise_seed: of normal noise of sigma 8 levels.
         jpeg_quality: of the JPEG it goes through.
         hidden: the part that is filled with one gray level.
+        window: the part that is left; the rest is black.
     """
 
     placement: Placement = field(default_factory=Placement)
@@ -185,6 +209,7 @@ class Distortion:
     noise_seed: int | None = None
     jpeg_quality: int | None = None
     hidden: Rectangle | None = None
+    window: Rectangle | None = None
 
     def apply(self, crop: Image, *, size_px: int = _SIDE_PX) -> Image:
         """Cut the middle out of a crop with a border, and change it.
@@ -215,6 +240,8 @@ class Distortion:
             image = compress_jpeg(image, quality=self.jpeg_quality)
         if self.hidden is not None:
             image = erase_rectangle(image, self.hidden)
+        if self.window is not None:
+            image = keep_rectangle(image, self.window)
         return image
 
 
@@ -256,6 +283,19 @@ def augment(
 
 def _between(limits: tuple[float, float], uniform: float) -> float:
     return limits[0] + (limits[1] - limits[0]) * uniform
+
+
+def _place_window(uniforms: tuple[float, float, float, float], size_px: int) -> Rectangle:
+    """20 to 100 % of the area, 3:4 to 4:3, anywhere inside; a side is at most the crop's."""
+    area, ratio, x, y = uniforms
+    side_px = size_px * math.sqrt(_between(_CROP_AREA, area))
+    stretch = math.exp(_between(_CROP_RATIO, ratio) / 2)
+    width_px, height_px = (
+        min(max(1, round(side)), size_px) for side in (side_px * stretch, side_px / stretch)
+    )
+    left = int(x * (size_px - width_px + 1))
+    top = int(y * (size_px - height_px + 1))
+    return Rectangle(left=left, top=top, right=left + width_px, bottom=top + height_px, level=0)
 
 
 def _place_rectangle(uniforms: list[float], size_px: int) -> Rectangle:

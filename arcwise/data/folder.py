@@ -1,4 +1,4 @@
-"""Aligned crops in a folder: one that `arcwise prepare` made, or a folder of crops per person.
+"""Aligned crops in files: a folder that `arcwise prepare` made, one of crops per person, or any.
 
 It does not change crops and does not know training. Decoded crops are kept in memory as far as
 there is a gigabyte for them, since a training run reads each of them many times.
@@ -6,57 +6,103 @@ there is a gigabyte for them, since a training run reads each of them many times
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from arcwise.data.manifest import CropContract, is_prepared, read_manifest
 from arcwise.data.split import Sample
 from arcwise.errors import DatasetError, ImageError, InputError
+from arcwise.files import read_bytes
 from arcwise.image import read_image
 from arcwise.photos import find_people
 from arcwise.types import Image
 
-SIZE_PX = 112  # what networks take
-_MOST_BORDER_PX = 32  # a larger square is a photo, or a crop of another size
+SIZE_PX = 112  # what most networks take
+_MOST_BORDER = 2 / 7  # of the size: 32 of 112 px; a larger square is a photo, or another crop
 _KEPT_BYTES = 1 << 30
 
 
-class CropFolder:
-    """Crops that lie ready.
-
-    Attributes:
-        samples: of every crop: photo, person, perceptual hash; sorted by name of the photo.
-        border_px: what lies around the 112 px of the aligned face on each side.
+class KeptCrops:
+    """Decoded crops by position, the first ones that fill a gigabyte.
 
     Args:
-        root: a folder made by `arcwise prepare`, or one with a folder of square aligned crops
-            of one size for each person: 112 px, or up to 176 px, whose middle 112 px are then
-            the aligned face and the rest is its border.
-
-    Raises:
-        DatasetError: there are no crops in it.
-        InputError: it cannot be read.
+        side_px: of every crop.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
-        found = _find_prepared(self.root) if is_prepared(self.root) else _find_plain(self.root)
-        self.samples = tuple(sample for sample, _ in found)
-        self._paths = [path for _, path in found]
-        if not found:
-            raise DatasetError(
-                f"{self.root} holds no crops", hint="`arcwise prepare` makes them from photos"
-            )
-        if is_prepared(self.root):
-            self.border_px = CropContract.load(self.root).border_px
-        else:
-            self.border_px = self._measure_border()
+    def __init__(self, side_px: int) -> None:
         self._kept: dict[int, Image] = {}
-        self._n_kept = _KEPT_BYTES // (3 * self.side_px**2)
+        self._most = _KEPT_BYTES // (3 * side_px**2)
+
+    def get(self, position: int) -> Image | None:
+        """The crop, if it was kept."""
+        return self._kept.get(position)
+
+    def keep(self, position: int, crop: Image) -> None:
+        """Remember a crop while there is room."""
+        if len(self._kept) < self._most:
+            self._kept[position] = crop
+
+
+def measure_border(crop: Image, size_px: int, name: str) -> int:
+    """What lies around the middle `size_px` of a crop on each side.
+
+    Args:
+        crop: (H, W, 3) uint8 RGB.
+        size_px: side of the aligned face.
+        name: of the crop, for the message.
+
+    Raises:
+        DatasetError: it is not square, smaller than that, too large for a crop, or has no middle.
+    """
+    height, width = crop.shape[:2]
+    most_px = size_px + 2 * int(size_px * _MOST_BORDER)
+    if height != width or not size_px <= height <= most_px or (height - size_px) % 2:
+        raise DatasetError(
+            f"{name} has {width}x{height} px, networks take {size_px}x{size_px}",
+            hint=f"give aligned crops of {size_px} px (with a border, up to {most_px} px); "
+            "`arcwise prepare` cuts them from photos",
+        )
+    return int(height - size_px) // 2
+
+
+class CropFiles:
+    """Crops that lie ready, each in a file of its own. Many threads may read at once.
+
+    Attributes:
+        samples: of every crop: photo, person, perceptual hash if known.
+        size_px: side of the aligned face.
+        border_px: what lies around it on each side.
+
+    Args:
+        samples: what is known of each crop.
+        paths: of their files, in the same order.
+        size_px: see above.
+        border_px: see above; None measures the first crop.
+
+    Raises:
+        DatasetError: the first crop cannot be read or has no size that fits.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        paths: Sequence[Path],
+        *,
+        size_px: int = SIZE_PX,
+        border_px: int | None = None,
+    ) -> None:
+        self.samples = tuple(samples)
+        self._paths = list(paths)
+        self.size_px = size_px
+        if border_px is None:
+            border_px = measure_border(self._decode(0), size_px, str(self._paths[0]))
+        self.border_px = border_px
+        self._kept = KeptCrops(self.side_px)
 
     @property
     def side_px(self) -> int:
         """Side of the crops, border included."""
-        return SIZE_PX + 2 * self.border_px
+        return self.size_px + 2 * self.border_px
 
     def read(self, position: int) -> Image:
         """One crop.
@@ -65,7 +111,7 @@ class CropFolder:
             position: in `samples`.
 
         Returns:
-            (S, S, 3) uint8 RGB, S = 112 + 2 * border_px.
+            (S, S, 3) uint8 RGB, S = size_px + 2 * border_px.
 
         Raises:
             DatasetError: it is missing, broken, or has another size.
@@ -81,30 +127,71 @@ class CropFolder:
                 f"{self.side_px}x{self.side_px}",
                 hint="all crops must be cut alike: `arcwise prepare` does that from photos",
             )
-        if len(self._kept) < self._n_kept:
-            self._kept[position] = image
+        self._kept.keep(position, image)
         return image
 
-    def _decode(self, position: int) -> Image:
-        path = self._paths[position]
-        try:
-            return read_image(path)
-        except (ImageError, InputError) as exc:
-            raise DatasetError(
-                f"the crop of {self.samples[position].photo} cannot be read: {exc}",
-                hint="take it away, or run `arcwise prepare` again: it makes what is missing",
-            ) from exc
+    def content(self, position: int) -> bytes:
+        """The file of one crop as it is stored.
 
-    def _measure_border(self) -> int:
-        height, width = self._decode(0).shape[:2]
-        most_px = SIZE_PX + 2 * _MOST_BORDER_PX
-        if height != width or not SIZE_PX <= height <= most_px or height % 2:
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        try:
+            return read_bytes(self._paths[position])
+        except InputError as exc:
+            raise self._broken(position, exc) from exc
+
+    def _decode(self, position: int) -> Image:
+        try:
+            return read_image(self._paths[position])
+        except (ImageError, InputError) as exc:
+            raise self._broken(position, exc) from exc
+
+    def _broken(self, position: int, why: InputError) -> DatasetError:
+        return DatasetError(
+            f"the crop of {self.samples[position].photo} cannot be read: {why}",
+            hint="take it away, or run `arcwise prepare` again: it makes what is missing",
+        )
+
+
+class CropFolder(CropFiles):
+    """The crops of a folder, sorted by name of the photo.
+
+    Args:
+        root: a folder made by `arcwise prepare`, or one with a folder of square aligned crops
+            of one size for each person: that of the network, or up to 11/7 of it (112 to 176 px),
+            whose middle is then the aligned face and the rest is its border.
+        size_px: side of the aligned face that the network takes.
+
+    Raises:
+        DatasetError: there are no crops in it, or they were cut for another size.
+        InputError: it cannot be read.
+    """
+
+    def __init__(self, root: Path | str, *, size_px: int = SIZE_PX) -> None:
+        self.root = Path(root)
+        border_px = None
+        if is_prepared(self.root):
+            border_px = _read_border(self.root, size_px)
+            found = _find_prepared(self.root)
+        else:
+            found = _find_plain(self.root)
+        if not found:
             raise DatasetError(
-                f"{self._paths[0]} has {width}x{height} px, networks take {SIZE_PX}x{SIZE_PX}",
-                hint=f"give aligned crops of {SIZE_PX} px (with a border, up to {most_px} px); "
-                "`arcwise prepare` cuts them from photos",
+                f"{self.root} holds no crops", hint="`arcwise prepare` makes them from photos"
             )
-        return int(height - SIZE_PX) // 2
+        samples, paths = zip(*found, strict=True)
+        super().__init__(samples, paths, size_px=size_px, border_px=border_px)
+
+
+def _read_border(root: Path, size_px: int) -> int:
+    contract = CropContract.load(root)
+    if contract.size_px != size_px:  # the face would fill another part of the crop
+        raise DatasetError(
+            f"{root} was prepared for {contract.size_px} px, the network takes {size_px} px",
+            hint="choose a network of that size, or give crops that were cut for this one",
+        )
+    return contract.border_px
 
 
 def _find_prepared(root: Path) -> list[tuple[Sample, Path]]:

@@ -18,7 +18,7 @@ from arcwise.errors import DatasetError
 from arcwise.types import Floats, Pair
 
 _PROBES_AT_ONCE = 1024
-_SPLIT = 2  # stream of random numbers, beside those of data/sampler.py
+_SPLIT, _HELD, _PEOPLE = 2, 6, 7  # streams of random numbers, beside those of data/sampler.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class SplitRules:
         min_photos: people with fewer photos are left out of training.
         leave_out: names of people or photos to leave out.
         lookalikes: people to leave out, and whom they look like (see `find_lookalikes`).
+        most_people: to be learned, drawn from those who are left; None: all.
+        held_share: of the photos of each learned person, kept apart to see whether new photos of
+            known people are told apart (closed set); of few photos none may be.
+        seed: which people and photos these are.
     """
 
     reserved: frozenset[str] = frozenset()
@@ -47,6 +51,9 @@ class SplitRules:
     min_photos: int = 1
     leave_out: frozenset[str] = frozenset()
     lookalikes: Mapping[str, str] = field(default_factory=dict)
+    most_people: int | None = None
+    held_share: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,9 @@ class Split:
         people: whom the network learns to tell apart, sorted; a label is a position in it.
         training: (n,) positions of the training samples.
         labels: (n,) int64, 0..len(people) - 1 without gaps.
-        validation: (m,) positions of the validation samples.
+        validation: (m,) positions of the samples of people who are validated on (open set).
+        held: (h,) positions of photos of learned people that are kept apart (closed set).
+        held_labels: (h,) int64.
         left_out: name of a person or photo -> why.
     """
 
@@ -66,6 +75,8 @@ class Split:
     labels: NDArray[np.int64]
     validation: NDArray[np.int64]
     left_out: dict[str, str]
+    held: NDArray[np.int64]
+    held_labels: NDArray[np.int64]
 
 
 def people_of_folds(pairs: Iterable[Pair], folds: Collection[int]) -> frozenset[str]:
@@ -113,22 +124,55 @@ def split_samples(samples: Sequence[Sample], rules: SplitRules) -> Split:
     counts = Counter(samples[i].person for i in kept if samples[i].person not in rules.validation)
     for person in sorted(person for person, n in counts.items() if n < rules.min_photos):
         left_out[person] = f"has {counts.pop(person)} photos, fewer than {rules.min_photos}"
-    people = tuple(sorted(counts))
+    people = _choose_people(sorted(counts), rules)
+    not_drawn = f"not among the {rules.most_people} people drawn"
+    left_out |= dict.fromkeys(sorted(counts.keys() - set(people)), not_drawn)
     if len(people) < 2:
         raise DatasetError(
             f"{len(people)} people are left to learn ({len(there)} were there, "
             f"{len(left_out)} names left out, {len(rules.validation)} kept for validation)",
             hint="a network learns to tell people apart: give photos of at least two",
         )
-    label = {person: number for number, person in enumerate(people)}
-    training = [i for i in kept if samples[i].person in label]
+    number = {person: i for i, person in enumerate(people)}
+    learned = np.array([i for i in kept if samples[i].person in number], np.int64)
+    labels = np.array([number[samples[i].person] for i in learned], np.int64)
+    is_held = _hold_photos(labels, rules)
     return Split(
         people=people,
-        training=np.array(training, np.int64),
-        labels=np.array([label[samples[i].person] for i in training], np.int64),
+        training=learned[~is_held],
+        labels=labels[~is_held],
         validation=np.array(validation, np.int64),
         left_out=left_out,
+        held=learned[is_held],
+        held_labels=labels[is_held],
     )
+
+
+def _choose_people(people: Sequence[str], rules: SplitRules) -> tuple[str, ...]:
+    """So many of them by chance, sorted; of two numbers the larger draws the smaller's as well."""
+    if rules.most_people is None or rules.most_people >= len(people):
+        return tuple(people)
+    order = np.random.default_rng((rules.seed, _PEOPLE)).permutation(len(people))
+    return tuple(sorted(people[i] for i in order[: rules.most_people]))
+
+
+def _hold_photos(labels: NDArray[np.int64], rules: SplitRules) -> NDArray[np.bool_]:
+    """Which photos are kept apart: that share of each person's, rounded down, by chance."""
+    is_held = np.zeros(len(labels), bool)
+    if not rules.held_share:
+        return is_held
+    order = np.random.default_rng((rules.seed, _HELD)).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]  # by person, in random order
+    counts = np.bincount(labels)
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    n_held = np.floor(rules.held_share * counts + 1e-9).astype(np.int64)  # 0.1 of 30 is 3
+    is_held[order] = place < n_held[labels[order]]
+    if not is_held.any():
+        raise DatasetError(
+            f"nobody has so many photos that {rules.held_share:g} of them is one",
+            hint="set data.validation_photos to 0, or to a larger share",
+        )
+    return is_held
 
 
 def _check_known(people: frozenset[str], there: set[str], what: str) -> None:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from arcwise.nn.crops import check_crops
+from arcwise.nn.recompute import run_blocks
+
 PATCH_PX = 4
 _MAP = 7  # side of the last map: 112 / 4 / 2 / 2
 
@@ -73,6 +76,9 @@ class CompactNet(nn.Module):
         dimension: length of the embedding.
         dropout: share of the pooled values that are dropped in training.
         shape: widths and depths.
+
+    Attributes:
+        recompute: compute blocks again for the gradient, to save memory.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class CompactNet(nn.Module):
     ) -> None:
         super().__init__()
         shape = shape or CompactShape()
+        self.recompute = False
         width = shape.widths[0]
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, PATCH_PX, PATCH_PX, bias=False), nn.BatchNorm2d(width), nn.ReLU()
@@ -107,8 +114,13 @@ class CompactNet(nn.Module):
 
         Returns:
             (B, D) float32, not normalized.
+
+        Raises:
+            LearningError: not of that shape.
         """
-        pooled = self.pool(self.blocks(self.stem(crops)))
+        check_crops(crops)
+        maps = run_blocks(self.blocks, self.stem(crops), recompute=self.recompute)
+        pooled = self.pool(maps)
         with torch.autocast(crops.device.type, enabled=False):
             vector = self.dropout(pooled.float().flatten(1))
             embedding: Tensor = self.features(self.fc(vector))

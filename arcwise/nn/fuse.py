@@ -25,10 +25,11 @@ _FOLDED_INTO: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: nn.Conv2d,
     nn.BatchNorm1d: nn.Linear,
 }
-_CROP_SHAPE = (1, 3, 112, 112)  # what every backbone takes
 
 
-def fuse_batch_norm(network: nn.Module) -> nn.Module:
+def fuse_batch_norm(
+    network: nn.Module, *, crop_shape: tuple[int, int, int] = (3, 112, 112)
+) -> nn.Module:
     """A copy for inference with each BatchNorm folded into the layer whose output it reads.
 
     It gives the same embeddings up to rounding, with fewer passes over memory. A BatchNorm stays
@@ -38,7 +39,8 @@ def fuse_batch_norm(network: nn.Module) -> nn.Module:
     border of the map cannot replace it.
 
     Args:
-        network: a backbone, takes (B, 3, 112, 112) float32. It is not changed.
+        network: a backbone. It is not changed.
+        crop_shape: channels, height and width of what it takes.
 
     Returns:
         A deep copy in eval mode that takes no gradient. A folded BatchNorm is an Identity; its
@@ -47,7 +49,7 @@ def fuse_batch_norm(network: nn.Module) -> nn.Module:
     Source: see the module.
     """
     fused = copy.deepcopy(network).eval().requires_grad_(False)
-    for layer_name, norm_name in _find_pairs(fused).items():
+    for layer_name, norm_name in _find_pairs(fused, crop_shape).items():
         _fold(fused.get_submodule(layer_name), fused.get_submodule(norm_name))
         parent, _, attribute = norm_name.rpartition(".")
         setattr(fused.get_submodule(parent), attribute, nn.Identity().eval())
@@ -97,7 +99,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note(answer, "")
 
 
-def _find_pairs(network: nn.Module) -> dict[str, str]:
+def _find_pairs(network: nn.Module, crop_shape: tuple[int, int, int]) -> dict[str, str]:
     """Name of a layer to that of the BatchNorm which alone reads its output."""
     names = Counter(id(part) for _, part in network.named_modules(remove_duplicate=False))
     modules = {name: part for name, part in network.named_modules() if names[id(part)] == 1}
@@ -113,7 +115,7 @@ def _find_pairs(network: nn.Module) -> dict[str, str]:
                 hooks.enter_context(part.register_forward_hook(leave))
         device = next((weight.device for weight in network.parameters()), None)
         with torch.no_grad(), watch:
-            watch.leave_network(network(torch.zeros(_CROP_SHAPE, device=device)))
+            watch.leave_network(network(torch.zeros(1, *crop_shape, device=device)))
     pairs = {}
     for name, output in watch.outputs.items():
         readers = watch.readers[id(output)]

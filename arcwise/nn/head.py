@@ -1,17 +1,17 @@
-"""The head of training: one center per identity, cosines, margin, cross-entropy.
+"""The head of training: one center per identity, cosines, a rule, cross-entropy.
 
 It does not know photos, backbones or the optimizer, and is not part of the model that is used
-later. All arithmetic is float32 even under autocast: in half precision a cosine near 1 tells
-angles apart to 2 to 5 degrees only. (The TF32 mode of a GPU and `set_float32_matmul_precision`
-are the caller's and would blur the cosines; leave them off.)
+later; it does not know margins either: a rule does (nn/losses.py has them by name). All arithmetic
+is float32 even under autocast: in half precision a cosine near 1 tells angles apart to 2 to 5
+degrees only. (The TF32 mode of a GPU and `set_float32_matmul_precision` are the caller's and would
+blur the cosines; leave them off.)
 
-Sources: Deng et al., ArcFace (2022); labels of -1 for identities that live elsewhere as in
-InsightFace's training code; the automatic scale of Zhang et al., AdaCos (2019).
+Sources: Deng et al., ArcFace (2022); Deng et al., Sub-center ArcFace (2020); labels of -1 for
+identities that live elsewhere as in InsightFace's training code.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,67 +19,92 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as torch's own pages write it
 
 from arcwise.errors import LearningError
-from arcwise.nn.margin import Margin, apply_margin
+from arcwise.nn.cosines import MIN_NORM, find_cosines
+from arcwise.nn.focal import Form, check_focus, focus
+from arcwise.nn.rule import ELSEWHERE, Observed, Places, Rule, make_logits, observe_batch
 
-ELSEWHERE = -1
-"""Label of a sample whose identity is not among the centers of this head."""
-
-_MIN_NORM = 1e-12  # as torch.nn.functional.normalize; a shorter vector has no direction
-_INITIAL_STD = 0.01  # of the centers; InsightFace, arcface_torch
+INITIAL_STD = 0.01  # of the centers; InsightFace, arcface_torch
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class HeadResult:
     """The loss of one batch, and what it says about the training.
 
+    All but the loss are detached. Means are over the samples that count, and 0 when none does.
+
     Attributes:
-        loss: () mean cross-entropy over the samples that count; 0 when none does.
+        loss: () mean cross-entropy, focused where the head does, and the rule's penalty.
         target_angle_rad: () mean angle to the true identity's center, rad: about pi / 2 at the
-            start, falling; detached, as are the two below. 0 when no sample counts.
-        share_beyond_pi: () share of these samples whose angle with its margin is beyond pi, where
-            `Margin.beyond_pi` rules: about 0 in a healthy run.
+            start, falling. 0 for a rule that is not angular.
+        share_beyond_pi: () share of samples whose angle with its margin is beyond pi, where a
+            convention rules (`Rule.find_limit`): about 0 in a healthy run.
         mean_norm: () mean length of the raw embeddings, of all samples.
+        accuracy: () share of samples whose true identity is the nearest, without any margin.
+        details: () of what the rule knows by name, `Rule.describe`.
     """
 
     loss: Tensor
     target_angle_rad: Tensor
     share_beyond_pi: Tensor
     mean_norm: Tensor
+    accuracy: Tensor
+    details: dict[str, Tensor]
 
 
 class MarginHead(nn.Module):
-    """Margin softmax over all identities.
+    """Softmax over all identities, with the margin of a rule.
 
     Args:
         dimension: D, length of the embeddings.
         n_identities: C, how many identities there are; 1 works (the loss is 0).
-        margin: what takes the place of the true identity's cosine.
-        scale: s, what the cosines are multiplied by; 64 in the paper, see `automatic_scale`.
+        rule: of the loss; see `build_rule`.
+        subcenters: K, centers of each identity; the nearest one counts.
+        filter_above: other identities with a larger cosine count as orthogonal, see
+            `make_logits`; None: all count.
+        focal_gamma: exponent of the focal factor, see `focus`; None: there is none.
+        focal_form: of the focal factor.
 
     Attributes:
-        weight: (C, D), a center per identity, not normalized; normal with deviation 0.01.
+        weight: (C K, D) the centers, those of an identity side by side, not normalized; normal
+            with deviation 0.01. (C K, D + 1) for a rule that is not angular: the bias comes last.
 
     Raises:
-        LearningError: a dimension or a number of identities below 1, or a scale that is not
-            above 0.
+        LearningError: a size below 1, an option out of range, or a rule made for another number
+            of identities.
     """
 
-    def __init__(self, dimension: int, n_identities: int, *, margin: Margin, scale: float) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        n_identities: int,
+        rule: Rule,
+        *,
+        subcenters: int = 1,
+        filter_above: float | None = None,
+        focal_gamma: float | None = None,
+        focal_form: Form = "per_sample",
+    ) -> None:
         super().__init__()
-        _check_size(dimension, n_identities, scale)
+        check_size(dimension, n_identities, subcenters)
+        check_rule(rule, n_identities, filter_above)
+        check_focus(focal_gamma or 0, focal_form)
         self.dimension = dimension
         self.n_identities = n_identities
-        self.margin = margin
-        self.scale = float(scale)
-        self.weight = nn.Parameter(torch.empty(n_identities, dimension))
-        nn.init.normal_(self.weight, std=_INITIAL_STD)
+        self.rule = rule
+        self.subcenters = subcenters
+        self.filter_above = filter_above
+        self.focal_gamma = focal_gamma
+        self.focal_form = focal_form
+        n_columns = dimension if rule.is_angular else dimension + 1
+        self.weight = nn.Parameter(torch.empty(n_identities * subcenters, n_columns))
+        nn.init.normal_(self.weight, std=INITIAL_STD)
 
     def forward(self, embeddings: Tensor, labels: Tensor, strength: float = 1.0) -> HeadResult:
-        """The loss of one batch.
+        """The loss of one batch; in training mode, the rule takes note of it.
 
         Args:
             embeddings: (B, D) floating, raw: not normalized. A zero embedding counts as
-                orthogonal to every center and gets no gradient.
+                orthogonal to every center and gets no gradient (of an angular rule).
             labels: (B,) int64 in 0..C-1, or -1: the sample's identity lives elsewhere; it does
                 not count: not in the mean, no gradient.
             strength: of the margin, 0..1, see `Margin.weaken`.
@@ -93,58 +118,151 @@ class MarginHead(nn.Module):
                 is not looked at, as that would wait for the device; a wrong label there ends in
                 a device-side assertion of torch.
         """
-        self._check_batch(embeddings, labels)
-        margin = self.margin.weaken(strength)
+        check_batch(embeddings, labels, self.dimension, self.n_identities)
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
         dtype = torch.promote_types(embeddings.dtype, dtype)
         with torch.autocast(embeddings.device.type, enabled=False):
             raw = embeddings.to(dtype)
-            units, centers = normalize_rows(raw), normalize_rows(self.weight.to(dtype))
-            cosines = F.linear(units, centers)
-            counts = labels != ELSEWHERE
-            places = torch.arange(len(labels), device=labels.device), labels.clamp_min(0)
-            targets = cosines[places]
-            psi = apply_margin(targets, margin)  # rows that do not count are ignored below
-            # In place, as backward needs no cosines: (B, C) is what fills the memory. Only the
-            # targets are held in -1..1; in the other logits 1e-7 beyond it does no harm.
-            logits = cosines.index_put_(places, psi).mul_(self.scale)
-            total = F.cross_entropy(logits, labels, ignore_index=ELSEWHERE, reduction="sum")
-            n_counted = counts.sum().clamp_min(1)
-            return HeadResult(
-                total / n_counted, *_diagnose(targets.detach(), raw.detach(), counts, margin)
+            norms = torch.linalg.vector_norm(raw, dim=1)
+            cosines = self._find_cosines(raw)
+            # Rows that do not count are ignored by the cross-entropy.
+            places = Places(torch.arange(len(raw), device=raw.device), labels.clamp_min(0))
+            targets = cosines.detach()[places.rows, places.columns]
+            batch = observe_batch(
+                self.rule, targets, norms, labels, strength=strength, learns=self.training
             )
+            nearest = cosines.detach().amax(dim=1)
+            is_right = (targets >= nearest) & (batch.norms > MIN_NORM)  # 0 is as near to all
+            # In place, as backward needs no cosines: (B, C) is what fills the memory.
+            logits = make_logits(
+                self.rule,
+                cosines,
+                places,
+                batch=batch,
+                norms=norms,
+                filter_above=self.filter_above,
+            )
+            losses = F.cross_entropy(logits, labels, ignore_index=ELSEWHERE, reduction="none")
+            if self.focal_gamma is not None:
+                losses = focus(losses, self.focal_gamma, self.focal_form, counts=batch.counts)
+            loss = losses.sum() / batch.counts.sum().clamp_min(1)
+            if self.rule.has_penalty:  # to choose samples waits for the device
+                penalty = self.rule.find_penalty(norms[batch.counts])
+                loss = loss if penalty is None else loss + penalty
+            return diagnose(loss, self.rule, batch, is_right)
 
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
-        return f"{self.dimension}, {self.n_identities}, margin={self.margin}, scale={self.scale:g}"
+        return f"{self.dimension}, {self.n_identities}, subcenters={self.subcenters}"
 
-    def _check_batch(self, embeddings: Tensor, labels: Tensor) -> None:
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.dimension:
-            raise LearningError(
-                f"embeddings of shape {tuple(embeddings.shape)}, the head takes "
-                f"(B, {self.dimension})",
-                hint="the dimension of backbone and head must be one",
-            )
-        if labels.dtype != torch.int64:
-            raise LearningError(
-                f"labels are {str(labels.dtype).removeprefix('torch.')}, they must be int64",
-                hint="floating labels lose identities (float16 ends at 65,504): keep int64 from "
-                "the first list to the loss",
-            )
-        if labels.shape != embeddings.shape[:1]:
-            raise LearningError(
-                f"labels of shape {tuple(labels.shape)} for {len(embeddings)} embeddings",
-                hint="give one label per embedding, shape (B,)",
-            )
-        if labels.device.type != "cpu" or not len(labels):
-            return
-        least, greatest = int(labels.min()), int(labels.max())
-        if least < ELSEWHERE or greatest >= self.n_identities:
-            wrong = least if least < ELSEWHERE else greatest
-            raise LearningError(
-                f"label {wrong} for a head of {self.n_identities} identities",
-                hint=f"labels go from 0 to {self.n_identities - 1}; -1 is an identity elsewhere",
-            )
+    def _find_cosines(self, raw: Tensor) -> Tensor:
+        """(B, C), or inner products for a rule that is not angular."""
+        weight = self.weight.to(raw.dtype)
+        if self.rule.is_angular:
+            cosines = find_cosines(normalize_rows(raw), weight)
+        else:
+            cosines = F.linear(raw, weight[:, :-1], weight[:, -1])
+        if self.subcenters == 1:
+            return cosines
+        each = cosines.view(len(raw), self.n_identities, self.subcenters)
+        return each.max(dim=2).values  # of equal ones one alone learns, so that they part
+
+
+def diagnose(loss: Tensor, rule: Rule, batch: Observed, is_right: Tensor) -> HeadResult:
+    """A loss with what a batch says about the training: without a gradient, without a sync.
+
+    Args:
+        loss: ().
+        rule: of the loss.
+        batch: what the rule saw.
+        is_right: (B,) bool, whether the true identity is the nearest.
+    """
+    counts = batch.counts
+    n_counted = counts.sum().clamp_min(1)
+    angles_rad = batch.cosines.acos() if rule.is_angular else torch.zeros_like(batch.cosines)
+    return HeadResult(
+        loss,
+        torch.where(counts, angles_rad, 0.0).sum() / n_counted,
+        ((angles_rad > rule.find_limit(batch)) & counts).sum() / n_counted,
+        batch.norms.sum() / max(1, len(counts)),
+        (is_right & counts).sum() / n_counted,
+        rule.describe(),
+    )
+
+
+def check_size(dimension: int, n_identities: int, subcenters: int = 1) -> None:
+    """Refuse a head of nothing.
+
+    Raises:
+        LearningError: a size below 1.
+    """
+    if dimension < 1 or n_identities < 1 or subcenters < 1:
+        raise LearningError(
+            f"a head of {n_identities} identities and {dimension} dimensions, "
+            f"{subcenters} centers each",
+            hint="at least 1 of each is needed",
+        )
+
+
+def check_rule(rule: Rule, n_identities: int, filter_above: float | None) -> None:
+    """Refuse a rule that does not go with a head.
+
+    Raises:
+        LearningError: the rule was made for another number of identities, or the filter is not
+            in 0..1 or goes with inner products.
+    """
+    if rule.n_identities not in {None, n_identities}:
+        raise LearningError(
+            f"a rule with margins of {rule.n_identities} identities, a head of {n_identities}",
+            hint="give one margin per identity, in the order of the labels",
+        )
+    if filter_above is not None and not (rule.is_angular and 0 <= filter_above <= 1):
+        raise LearningError(
+            f"other identities cannot be left out above {filter_above} with {type(rule).__name__}",
+            hint="it is a cosine in 0..1, such as 0.4, for losses that know cosines",
+        )
+
+
+def check_batch(embeddings: Tensor, labels: Tensor, dimension: int, n_identities: int) -> None:
+    """Refuse a batch that no head takes; `MarginHead.forward` says which.
+
+    Raises:
+        LearningError: shapes, labels that are not int64 or, on the CPU, out of range.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != dimension:
+        raise LearningError(
+            f"embeddings of shape {tuple(embeddings.shape)}, the head takes (B, {dimension})",
+            hint="the dimension of backbone and head must be one",
+        )
+    if labels.shape != embeddings.shape[:1]:
+        raise LearningError(
+            f"labels of shape {tuple(labels.shape)} for {len(embeddings)} embeddings",
+            hint="give one label per embedding, shape (B,)",
+        )
+    check_labels(labels, n_identities)
+
+
+def check_labels(labels: Tensor, n_identities: int) -> None:
+    """Refuse labels that no head takes.
+
+    Raises:
+        LearningError: they are not int64 or, on the CPU, out of range.
+    """
+    if labels.dtype != torch.int64:
+        raise LearningError(
+            f"labels are {str(labels.dtype).removeprefix('torch.')}, they must be int64",
+            hint="floating labels lose identities (float16 ends at 65,504): keep int64 from "
+            "the first list to the loss",
+        )
+    if labels.device.type != "cpu" or not len(labels):
+        return
+    least, greatest = int(labels.min()), int(labels.max())
+    if least < ELSEWHERE or greatest >= n_identities:
+        wrong = least if least < ELSEWHERE else greatest
+        raise LearningError(
+            f"label {wrong} for a head of {n_identities} identities",
+            hint=f"labels go from 0 to {n_identities - 1}; -1 is an identity elsewhere",
+        )
 
 
 def normalize_rows(rows: Tensor) -> Tensor:
@@ -158,70 +276,5 @@ def normalize_rows(rows: Tensor) -> Tensor:
         would pass it 1e12 times the gradient, which ruins a network at one dead embedding.)
     """
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    inverse = torch.where(norms > _MIN_NORM, 1 / norms.clamp_min(_MIN_NORM), 0.0)
+    inverse = torch.where(norms > MIN_NORM, 1 / norms.clamp_min(MIN_NORM), 0.0)
     return rows * inverse
-
-
-def automatic_scale(n_identities: int) -> float:
-    """The scale that suits a number of identities, sqrt(2) ln(C - 1), at least 2.
-
-    100 identities get 6.5, 10,000 get 13.0; with few, the usual 64 learns slowly.
-
-    Raises:
-        LearningError: fewer than 1 identity.
-
-    Source: Zhang et al., AdaCos (2019), the fixed scale.
-    """
-    if n_identities < 1:
-        raise LearningError(f"a head of {n_identities} identities", hint="at least 1 is needed")
-    return max(2.0, math.sqrt(2) * math.log(max(1, n_identities - 1)))
-
-
-def expected_first_loss(n_identities: int, margin: Margin, scale: float, dimension: int) -> float:
-    """The loss a new head should show at the first step, to tell wrong labels from right ones.
-
-    At the start every angle is about 90 degrees, and the other cosines are spread by 1 / sqrt(D):
-    the loss is ln(1 + (C - 1) exp(s^2 / 2D - s psi(90 degrees))), which for many identities is
-    ln C + s sin m + s^2 / 2D with ArcFace and ln C + s m + s^2 / 2D with CosFace. With few
-    identities and a large scale the true mean is a little lower: by 0.6 for 100 of scale 64.
-
-    Args:
-        n_identities: C.
-        margin: the one of the first step: weakened, when it grows (`Margin.weaken`).
-        scale: s.
-        dimension: D.
-
-    Raises:
-        LearningError: as `MarginHead`.
-    """
-    _check_size(dimension, n_identities, scale)
-    if n_identities == 1:
-        return 0.0
-    psi = float(apply_margin(torch.zeros(1, dtype=torch.float64), margin))
-    others = math.log(n_identities - 1) + scale**2 / (2 * dimension)
-    ahead = others - scale * psi
-    return max(ahead, 0.0) + math.log1p(math.exp(-abs(ahead)))
-
-
-def _diagnose(
-    targets: Tensor, raw: Tensor, counts: Tensor, margin: Margin
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean target angle, share beyond pi, mean norm: without gradient, without a sync."""
-    angles_rad = targets.clamp(-1, 1).acos()
-    n_counted = counts.sum().clamp_min(1)
-    mean_angle_rad = torch.where(counts, angles_rad, 0.0).sum() / n_counted
-    share = ((angles_rad > margin.limit_rad) & counts).sum() / n_counted
-    norms = torch.linalg.vector_norm(raw, dim=1)
-    return mean_angle_rad, share, norms.sum() / max(1, len(raw))
-
-
-def _check_size(dimension: int, n_identities: int, scale: float) -> None:
-    if dimension < 1 or n_identities < 1:
-        raise LearningError(
-            f"a head of {n_identities} identities and {dimension} dimensions",
-            hint="at least 1 of each is needed",
-        )
-    if not (math.isfinite(scale) and scale > 0):
-        raise LearningError(
-            f"the scale must be above 0, got {scale}", hint="64 is the paper's; see docs/losses.md"
-        )

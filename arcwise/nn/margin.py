@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -122,11 +122,14 @@ def cosface(m: float = 0.4) -> Margin:
     return Margin(m3=m)
 
 
-MARGINS: dict[str, Callable[[float], Margin]] = {"arcface": arcface, "cosface": cosface}
-"""Name -> builder of a margin from its one number."""
-
-
-def apply_margin(target_cosine: Tensor, margin: Margin, strength: float = 1.0) -> Tensor:
+def apply_margin(
+    target_cosine: Tensor,
+    margin: Margin,
+    strength: float = 1.0,
+    *,
+    m2: Tensor | None = None,
+    m3: Tensor | None = None,
+) -> Tensor:
     """Replace the cosines to the true identities by psi.
 
     Args:
@@ -134,13 +137,18 @@ def apply_margin(target_cosine: Tensor, margin: Margin, strength: float = 1.0) -
             -1..1, where it is taken for -1 or 1.
         margin: what to apply.
         strength: 0 (no margin: psi is the cosine) to 1, see `Margin.weaken`.
+        m2: (B,) rad, one per sample in place of the margin's, weakened alike. They must lie in
+            0..pi/2, which is not looked at; with beyond_pi="clip" in -pi/2..pi/2, where the angle
+            that gets smaller stops just after 0.
+        m3: (B,) likewise.
 
     Returns:
         (B,) float32 (float64 for float64). Value and gradient are finite for every cosine in
-        -1..1. The gradient is the exact one; only within 8 machine epsilons of 1 and -1, where
-        rounding hides the angle, it is that of the last cosine before (0.08 degrees away in
-        float32). So the gradient with respect to an embedding of length n keeps its true bound,
-        m1 / n, to within rounding. It can be taken once, not twice.
+        -1..1. The gradient, of `m2` and `m3` too, is the exact one; only that of the cosine is,
+        within 8 machine epsilons of 1 and -1, where rounding hides the angle, that of the last
+        cosine before (0.08 degrees away in float32). So the gradient with respect to an embedding
+        of length n keeps its true bound, m1 / n, to within rounding. It can be taken once, not
+        twice.
 
     Raises:
         LearningError: cosines that are not floating, or a strength beyond 0..1.
@@ -151,83 +159,107 @@ def apply_margin(target_cosine: Tensor, margin: Margin, strength: float = 1.0) -
             hint="the cosines come first, then the margin",
         )
     cosine = target_cosine.to(torch.promote_types(target_cosine.dtype, torch.float32))
-    psi: Tensor = _Psi.apply(cosine, margin.weaken(strength))  # type: ignore[no-untyped-call]
+    each = [None if m is None else strength * m.to(cosine.dtype) for m in (m2, m3)]
+    psi: Tensor = _Psi.apply(cosine, margin.weaken(strength), *each)  # type: ignore[no-untyped-call]
     return psi
 
 
 class _Psi(torch.autograd.Function):
-    """psi with its slope as the derivative."""
+    """psi with its slopes as the derivatives."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, cosine: Tensor, margin: Margin) -> Tensor:
-        value, slope = _evaluate_psi(cosine, margin)
+    def forward(
+        ctx: FunctionCtx, cosine: Tensor, margin: Margin, m2: Tensor | None, m3: Tensor | None
+    ) -> Tensor:
+        value, slope, slope_m2 = _evaluate_psi(cosine, margin, margin.m2 if m2 is None else m2)
+        slope_m3 = torch.full_like(slope, -1.0)
         if margin.gradient == "straight_through":
-            slope = torch.ones_like(slope)
-        ctx.save_for_backward(slope)
-        return value
+            slope, slope_m2, slope_m3 = torch.ones_like(slope), 0 * slope_m2, 0 * slope_m3
+        ctx.save_for_backward(slope, slope_m2, slope_m3)
+        return value - (margin.m3 if m3 is None else m3)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return upstream * slope, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        slope, slope_m2, slope_m3 = ctx.saved_tensors
+        needs_cosine, _, needs_m2, needs_m3 = ctx.needs_input_grad
+        return (
+            upstream * slope if needs_cosine else None,
+            None,
+            upstream * slope_m2 if needs_m2 else None,
+            upstream * slope_m3 if needs_m3 else None,
+        )
 
 
-def _evaluate_psi(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
-    """(B,) psi and (B,) d psi / d cosine."""
+class _Turned(NamedTuple):
+    """(B,) psi + m3, how fast it falls with the angle, and how fast with m2."""
+
+    value: Tensor
+    fall: Tensor
+    fall_m2: Tensor
+
+
+def _evaluate_psi(
+    cosine: Tensor, margin: Margin, m2: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B,) psi + m3, d psi / d cosine and d psi / d m2."""
     cosine = cosine.clamp(-1, 1)
-    if margin.m1 == 1 and margin.m2 == 0:  # CosFace, or no margin: a shift
-        return cosine - margin.m3, torch.ones_like(cosine)
+    if margin.m1 == 1 and not isinstance(m2, Tensor) and m2 == 0:  # CosFace, or no margin: a shift
+        return cosine, torch.ones_like(cosine), -_sine(cosine)
     inner = 1 - _GUARD_EPS * torch.finfo(cosine.dtype).eps
     guarded = cosine.clamp(-inner, inner)
-    value, _ = _turn(cosine, margin)
-    _, fall = _turn(guarded, margin)
-    return value - margin.m3, fall / _sine(guarded)  # d theta / d cosine = -1 / sin theta
+    turned = _turn(cosine, margin, m2)
+    slope = _turn(guarded, margin, m2).fall / _sine(guarded)  # d theta / d cosine = -1 / sin theta
+    return turned.value, slope, -turned.fall_m2
 
 
-def _turn(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
-    """(B,) psi + m3, and how fast it falls: -d psi / d theta."""
-    turned, fall = _CONVENTIONS[margin.beyond_pi](cosine, margin)
-    if margin.easy_margin:
-        turned = torch.where(cosine > 0, turned, cosine)
-        fall = torch.where(cosine > 0, fall, _sine(cosine))
-    return turned, fall
+def _turn(cosine: Tensor, margin: Margin, m2: float | Tensor) -> _Turned:
+    """By the margin's convention beyond pi, and at obtuse angles where the margin is easy."""
+    turned = _CONVENTIONS[margin.beyond_pi](cosine, margin.m1, m2)
+    if not margin.easy_margin:
+        return turned
+    return _choose(cosine > 0, turned, _Turned(cosine, _sine(cosine), torch.zeros_like(cosine)))
 
 
-def _turn_freely(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
+def _turn_freely(cosine: Tensor, m1: float, m2: float | Tensor) -> _Turned:
     """The cosine of phi = m1 theta + m2, wherever phi is."""
-    if margin.m1 != 1:
-        phi_rad = _turned_angle(cosine, margin)
-        return phi_rad.cos(), margin.m1 * phi_rad.sin()
-    along, across = math.cos(margin.m2), math.sin(margin.m2)
+    if m1 != 1:
+        phi_rad = _turned_angle(cosine, m1, m2)
+        return _Turned(phi_rad.cos(), m1 * phi_rad.sin(), phi_rad.sin())
+    along, across = _cos_and_sin(m2)
     sine = _sine(cosine)  # by the addition theorem: no angle, no digits lost
-    return cosine * along - sine * across, sine * along + cosine * across
+    fall = sine * along + cosine * across
+    return _Turned(cosine * along - sine * across, fall, fall)
 
 
-def _turn_then_line(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
+def _turn_then_line(cosine: Tensor, m1: float, m2: float | Tensor) -> _Turned:
     """The cosine less a constant where phi > pi: of slope 1, after a jump down."""
-    turned, fall = _turn_freely(cosine, margin)
-    inside = cosine > math.cos(math.pi - margin.m2)
-    line = cosine - margin.m2 * math.sin(margin.m2)
-    return torch.where(inside, turned, line), torch.where(inside, fall, _sine(cosine))
+    along, across = _cos_and_sin(m2)
+    fall_m2 = torch.ones_like(cosine) * (across + m2 * along)
+    line = _Turned(cosine - m2 * across, _sine(cosine), fall_m2)
+    return _choose(cosine > -along, _turn_freely(cosine, m1, m2), line)
 
 
-def _turn_then_stop(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
-    """No further than just before pi, and no gradient from there on."""
-    turned, fall = _turn_freely(cosine, margin)
-    inside = _turned_angle(cosine, margin) < math.pi - _CLIP_RAD
-    return torch.where(inside, turned, -math.cos(_CLIP_RAD)), torch.where(inside, fall, 0.0)
+def _turn_then_stop(cosine: Tensor, m1: float, m2: float | Tensor) -> _Turned:
+    """No further than just before pi, or just after 0, and no gradient from there on."""
+    phi_rad = _turned_angle(cosine, m1, m2)
+    nothing = torch.zeros_like(cosine)
+    turned = _turn_freely(cosine, m1, m2)
+    end = _Turned(nothing - math.cos(_CLIP_RAD), nothing, nothing)
+    start = _Turned(nothing + math.cos(_CLIP_RAD), nothing, nothing)
+    turned = _choose((phi_rad >= math.pi - _CLIP_RAD) & (m2 > 0), end, turned)
+    return _choose((phi_rad < _CLIP_RAD) & (m2 < 0), start, turned)
 
 
-def _turn_and_fold(cosine: Tensor, margin: Margin) -> tuple[Tensor, Tensor]:
+def _turn_and_fold(cosine: Tensor, m1: float, m2: float | Tensor) -> _Turned:
     """(-1)^k cos phi - 2 k with k = floor(phi / pi): A-Softmax's psi, for any m1 and m2."""
-    turned, fall = _turn_freely(cosine, margin)
-    n_folds = torch.floor(_turned_angle(cosine, margin) / math.pi)
+    turned = _turn_freely(cosine, m1, m2)
+    n_folds = torch.floor(_turned_angle(cosine, m1, m2) / math.pi)
     sign = 1 - 2 * (n_folds % 2)
-    return sign * turned - 2 * n_folds, sign * fall
+    return _Turned(sign * turned.value - 2 * n_folds, sign * turned.fall, sign * turned.fall_m2)
 
 
-_CONVENTIONS: dict[str, Callable[[Tensor, Margin], tuple[Tensor, Tensor]]] = {
+_CONVENTIONS: dict[str, Callable[[Tensor, float, float | Tensor], _Turned]] = {
     "linear": _turn_then_line,
     "none": _turn_freely,
     "clip": _turn_then_stop,
@@ -235,9 +267,19 @@ _CONVENTIONS: dict[str, Callable[[Tensor, Margin], tuple[Tensor, Tensor]]] = {
 }
 
 
-def _turned_angle(cosine: Tensor, margin: Margin) -> Tensor:
+def _choose(where: Tensor, first: _Turned, second: _Turned) -> _Turned:
+    return _Turned(*(torch.where(where, a, b) for a, b in zip(first, second, strict=True)))
+
+
+def _turned_angle(cosine: Tensor, m1: float, m2: float | Tensor) -> Tensor:
     """m1 theta + m2, rad."""
-    return margin.m1 * torch.atan2(_sine(cosine), cosine) + margin.m2
+    return m1 * torch.atan2(_sine(cosine), cosine) + m2
+
+
+def _cos_and_sin(angle_rad: float | Tensor) -> tuple[Any, Any]:
+    if isinstance(angle_rad, Tensor):
+        return angle_rad.cos(), angle_rad.sin()
+    return math.cos(angle_rad), math.sin(angle_rad)
 
 
 def _sine(cosine: Tensor) -> Tensor:

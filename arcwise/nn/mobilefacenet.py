@@ -9,12 +9,15 @@ Verification on Mobile Devices".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from arcwise.errors import LearningError
+from arcwise.nn.crops import check_crops
+from arcwise.nn.recompute import run_blocks
 
-_SIZE_PX = 112
 _LAST_WIDTH = 512
 _LAST_SIDE = 7
 
@@ -48,8 +51,11 @@ class MobileFaceNet(nn.Module):
         blocks: residual bottlenecks at 56, 28, 14 and 7 px. A 1 in the first place is one
             grouped convolution, as in the paper; `mbf_large` has (2, 8, 12, 4).
 
+    Attributes:
+        recompute: compute blocks again for the gradient, to save memory.
+
     Raises:
-        LearningError: a scale or a number of blocks below 1.
+        LearningError: a scale or a number of blocks below 1, or other than four numbers.
 
     Source: Chen et al. (2018), table 1; widths and initialization (normal, He et al. 2015, by
     fan-out) as in the layout InsightFace publishes.
@@ -61,14 +67,15 @@ class MobileFaceNet(nn.Module):
         dimension: int = 512,
         dropout: float = 0.0,
         scale: int = 2,
-        blocks: tuple[int, int, int, int] = (1, 4, 6, 2),
+        blocks: Sequence[int] = (1, 4, 6, 2),
     ) -> None:
         super().__init__()
-        if scale < 1 or min(blocks) < 1:
+        if scale < 1 or len(blocks) != 4 or min(blocks) < 1:
             raise LearningError(
-                f"MobileFaceNet of scale {scale} and blocks {blocks}",
-                hint="scale and every number of blocks are at least 1",
+                f"MobileFaceNet of scale {scale} and blocks {tuple(blocks)}",
+                hint="scale and each of four numbers of blocks are at least 1",
             )
+        self.recompute = False
         narrow, wide = 64 * scale, 128 * scale
         first = (
             _convolution(narrow, narrow, 3, groups=64)
@@ -113,12 +120,8 @@ class MobileFaceNet(nn.Module):
         Raises:
             LearningError: not of that shape.
         """
-        if x.shape[1:] != (3, _SIZE_PX, _SIZE_PX):
-            raise LearningError(
-                f"a batch of shape {tuple(x.shape)}, the network takes (B, 3, 112, 112)",
-                hint="align the faces to crops of 112 px, color before height and width",
-            )
-        x = self.conv_sep(self.layers(x))
+        check_crops(x)
+        x = self.conv_sep(run_blocks(self.layers, x, recompute=self.recompute))
         with torch.autocast(x.device.type, enabled=False):
             embeddings: Tensor = self.features(x.float())
         return embeddings

@@ -29,12 +29,22 @@ class Observed:
         norms: (B,) lengths of the raw embeddings.
         labels: (B,) int64, of all identities; -1: does not count.
         strength: share of the margin in force, 0..1, while it grows during warm-up.
+
+    Raises:
+        LearningError: a strength beyond 0..1.
     """
 
     cosines: Tensor
     norms: Tensor
     labels: Tensor
     strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise LearningError(
+                f"the strength of a margin must lie in 0..1, got {self.strength}",
+                hint="give the share of the warm-up that is done, at most 1",
+            )
 
     @property
     def counts(self) -> Tensor:
@@ -52,6 +62,8 @@ class Rule(nn.Module):
 
     Attributes:
         is_angular: whether it takes cosines; otherwise inner products with a bias.
+        has_penalty: whether `find_penalty` adds something to the loss.
+        n_identities: C, where it knows something of each identity; None otherwise.
 
     Raises:
         LearningError: a scale that is not above 0.
@@ -60,6 +72,8 @@ class Rule(nn.Module):
     """
 
     is_angular = True
+    has_penalty = False
+    n_identities: int | None = None
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -73,11 +87,12 @@ class Rule(nn.Module):
     def observe(self, batch: Observed) -> None:
         """Take note of a batch of training, before its logits are made; not called otherwise."""
 
-    def find_psi(self, cosines: Tensor, batch: Observed, rows: Tensor) -> Tensor:
+    def find_psi(self, cosines: Tensor, norms: Tensor, batch: Observed, rows: Tensor) -> Tensor:
         """What takes the place of the cosines to the true identities.
 
         Args:
             cosines: (n,) float32 or float64 with gradient; rounding may carry them beyond -1..1.
+            norms: (n,) lengths of their raw embeddings, with gradient.
             batch: the whole batch.
             rows: (n,) int64, which samples of it the cosines belong to.
         """
@@ -99,7 +114,7 @@ class Rule(nn.Module):
     def find_penalty(self, norms: Tensor) -> Tensor | None:
         """() the mean of what is added to the loss of each sample, of lengths with gradient (n,).
 
-        None, for nearly all rules, is nothing.
+        None, for nearly all rules, is nothing. The mean of no samples is 0.
         """
         return None
 
@@ -151,7 +166,7 @@ def make_logits(
         (B, S).
     """
     where = places.rows, places.columns
-    psi = rule.find_psi(cosines[where], batch, places.rows)
+    psi = rule.find_psi(cosines[where], norms[places.rows], batch, places.rows)
     is_twin = None if filter_above is None else cosines.detach() > filter_above
     others = rule.change_others(cosines, batch)
     if is_twin is not None:
@@ -172,6 +187,9 @@ def observe_batch(
         labels: (B,) int64, -1 for what does not count.
         strength: of the margin.
         learns: whether this is training, and not validation.
+
+    Raises:
+        LearningError: a strength beyond 0..1.
     """
     known = torch.where(labels != ELSEWHERE, cosines.detach(), 0.0)
     if rule.is_angular:

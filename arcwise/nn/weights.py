@@ -1,7 +1,8 @@
 """The weights of a network as a small file: half precision, with the name of what they fit.
 
 It does not know training or checkpoints. A file is safetensors (nothing in it is unpickled), its
-metadata has one entry, "arcwise-weights": {"version": 1, "network": {"name", "dimension"}}.
+metadata has one entry, "arcwise-weights": {"version": 1, "network": {"name", "dimension"}}; a
+network with options has "options" beside its dimension.
 
 Weights are float16: rounding them by 1/2048 turns an embedding by far less than another photo
 does. The running statistics of a BatchNorm stay float32. A variance may be below the least or
@@ -11,7 +12,9 @@ above the largest float16 (6e-8, 65504), and the root of it divides a whole chan
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import safetensors
@@ -32,7 +35,8 @@ class Weights(NamedTuple):
     """What a file of weights holds.
 
     Attributes:
-        network: "name" of the backbone and "dimension" of its embeddings.
+        network: "name" of the backbone, "dimension" of its embeddings, and "options" where it has
+            any: what `build_backbone` takes.
         tensors: by name, as in the network's `state_dict`; floating ones are float32.
     """
 
@@ -40,14 +44,22 @@ class Weights(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def save_weights(path: Path | str, network: nn.Module, *, name: str, dimension: int) -> Path:
+def save_weights(
+    path: Path | str,
+    network: nn.Module,
+    *,
+    name: str,
+    dimension: int,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
     """Write the weights of a backbone; missing folders are made, an older file is replaced.
 
     Args:
         path: of the file, usually .safetensors.
-        network: as `build_backbone(name, dimension=dimension)` makes it, not fused.
+        network: as `build_backbone` makes it of what follows, not fused.
         name: a name of `BACKBONES`.
         dimension: D, length of the embeddings.
+        options: of the backbone, those that differ from its row.
 
     Returns:
         The path.
@@ -56,7 +68,10 @@ def save_weights(path: Path | str, network: nn.Module, *, name: str, dimension: 
         LearningError: a weight is not finite, or too large for float16.
         InputError: the disk is full, or the place cannot be written.
     """
-    note = {"version": VERSION, "network": {"name": name, "dimension": dimension}}
+    made_of = {"name": name, "dimension": dimension}
+    # Without options the file is as it was before there were any.
+    made_of |= {"options": dict(options)} if options else {}
+    note = {"version": VERSION, "network": made_of}
     tensors = {key: _shrink(key, value) for key, value in network.state_dict().items()}
     return write_atomically(
         path, safetensors.torch.save(tensors, metadata={_KEY: json.dumps(note)})
@@ -102,7 +117,8 @@ def _read_note(text: str | None, path: Path) -> dict[str, Any]:
                 hint="use a newer arcwise",
             )
         network = note["network"]
-        return {"name": str(network["name"]), "dimension": int(network["dimension"])}
+        found = {"name": str(network["name"]), "dimension": int(network["dimension"])}
+        return found | ({"options": dict(network["options"])} if "options" in network else {})
     except (ValueError, KeyError, TypeError) as exc:
         raise CheckpointError(f"the note in {path} is damaged: {text!r:.80}", hint=_HINT) from exc
 

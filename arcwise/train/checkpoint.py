@@ -3,15 +3,17 @@
 It does not know the loop: it takes tensors by group and gives them back, bit for bit. A file is
 whole or absent. Nothing in it is unpickled, so a file from anywhere can be opened.
 
-Format 1: tensors are named GROUP.NAME, in the groups network, head, projection, average (of the
-network) and optimizer (INDEX.KIND, the index of torch's own state). The metadata has one entry,
-"arcwise": a JSON object with the fields of `_Note`.
+Format 2: tensors are named GROUP.NAME, in the groups network, projection, average (of the
+network), optimizer (INDEX.KIND, the index of torch's own state), rule (what the loss remembers)
+and head (centers and their optimizer's memory, row by row), which a run on several ranks keeps in
+shards beside the file (train/shards.py). The metadata has one entry, "arcwise": a JSON object with
+the fields of `_Note`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,15 +23,16 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from arcwise.errors import CheckpointError
 from arcwise.files import read_bytes, write_atomically
 
-GROUPS = ("network", "head", "projection", "average", "optimizer")
-VERSION: Final = 1
+GROUPS = ("network", "head", "rule", "projection", "average", "optimizer")
+VERSION: Final = 2
 STATE_KINDS: dict[type[Optimizer], frozenset[str]] = {
     SGD: frozenset({"momentum_buffer"}),
+    Adam: frozenset({"exp_avg", "exp_avg_sq", "step"}),
     AdamW: frozenset({"exp_avg", "exp_avg_sq", "step"}),
 }
 """What each optimizer remembers of each parameter."""
@@ -44,13 +47,15 @@ class _Note(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     config: dict[str, Any]
     step: int = Field(ge=0)
     n_identities: int = Field(ge=1)
     people_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     best: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
+    loss_scale: list[float] = Field(default=[1.0, 0.0], min_length=2, max_length=2)
+    shards: list[dict[str, Any]] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,10 +66,12 @@ class Checkpoint:
         tensors: group -> name -> tensor; groups are those of `GROUPS`.
         step: steps that are done.
         config: as `TrainConfig.to_dict` gives it.
-        n_identities: C, rows of the head.
+        n_identities: C.
         people_digest: SHA-256 of the class list.
         best: the best validation so far, or None.
         validation: the last one, or None.
+        loss_scale: of float16: value and good steps, see train/precision.py.
+        shards: where the head lies if not in the file (fields of `train.shards.Shard`).
     """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -74,6 +81,8 @@ class Checkpoint:
     people_digest: str
     best: Mapping[str, Any] | None = None
     validation: Mapping[str, Any] | None = None
+    loss_scale: Sequence[float] = (1.0, 0.0)
+    shards: Sequence[Mapping[str, Any]] = ()
 
     @property
     def holds(self) -> str:
@@ -103,9 +112,7 @@ def save_checkpoint(path: Path | str, state: Checkpoint) -> Path:
         )
     values = {name: getattr(state, name) for name in _Note.model_fields if name != "version"}
     try:
-        note = _Note.model_validate(
-            {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
-        )
+        note = _Note.model_validate({name: _make_plain(value) for name, value in values.items()})
         text = json.dumps(note.model_dump(), allow_nan=False)
     except (ValidationError, TypeError, ValueError) as exc:
         raise CheckpointError(f"the note of a checkpoint cannot be written: {exc}") from exc
@@ -158,10 +165,10 @@ def _read_note(text: str | None, path: Path) -> _Note:
     try:
         values = json.loads(text)
         version = values.get("version") if isinstance(values, dict) else None
-        if isinstance(version, int) and version > VERSION:
+        if isinstance(version, int) and version != VERSION:
             raise CheckpointError(
                 f"{path} has format {version}, this arcwise reads format {VERSION}",
-                hint="use a newer arcwise",
+                hint="use a newer arcwise" if version > VERSION else "use the arcwise it is from",
             )
         return _Note.model_validate(values)
     except ValueError as exc:  # not JSON, or not these fields
@@ -254,6 +261,12 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], *, or
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+
+
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _make_plain(inner) for key, inner in value.items()}
+    return [_make_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _optimizer_error(origin: str, why: str) -> CheckpointError:

@@ -6,140 +6,64 @@ from the current folder, as the shell does, not from the folder of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from arcwise.data.augment import Augmentation
 from arcwise.errors import ArcwiseError, SettingsError
 from arcwise.files import read_bytes
 from arcwise.nn import BACKBONES
-from arcwise.nn.margin import MARGINS, BeyondPi, Gradient, Margin
+from arcwise.nn.losses import LOSSES, build_rule
 from arcwise.train.recipe import read_yaml, write_yaml
-from arcwise.train.schedule import Shape
+from arcwise.train.sections import (
+    Count,
+    DataSection,
+    DistillSection,
+    HeadSection,
+    NetworkSection,
+    OptimizerSection,
+    Place,
+    Positive,
+    ScheduleSection,
+    Section,
+    Share,
+    Strengths,
+    TripletSection,
+)
 
-FREE_ON_RESUME = frozenset({"run", "threads", "whiten", "log_every_steps", "save_every_steps"})
-"""Keys that may change when a run goes on: they do not change what it learns."""
+FREE_ON_RESUME = frozenset(
+    {
+        "run",
+        "threads",
+        "device",
+        "channels_last",
+        "compile",
+        "deterministic",
+        "whiten",
+        "log_every_steps",
+        "save_every_steps",
+        "keep_every_epochs",
+        "patience",
+        "tensorboard",
+        "wandb",
+        "network.gradient_checkpointing",
+        "schedule.accumulate",
+    }
+)
+"""Keys that may change when a run goes on: they do not change what it learns, but for rounding."""
+
+_OPTIONAL = frozenset({"distill", "triplet"})  # sections that are not there unless named
+_OPTIONS = frozenset({"network.options", "head.options"})  # whose keys the named part knows
 
 _HINT = "docs/config.md lists every key"
 
 
-def _read_place(value: object) -> object:
-    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
-        raise ValueError("it should be a path")
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as exc:
-        raise ValueError(f"{str(exc).rstrip('.')}, write the path out") from exc
-
-
-def _name_in(table: Iterable[str]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in table:
-            raise ValueError(f"it should be one of {', '.join(table)}")
-        return name
-
-    return AfterValidator(check)
-
-
-def _complete(given: dict[str, float]) -> dict[str, float]:
-    """All strengths of the augmentation, so that a run can be repeated when defaults change."""
-    try:
-        augmentation = Augmentation(**given)
-    except ArcwiseError as exc:
-        raise ValueError(f"{exc} ({exc.hint})".replace("augmentation.", "augment.")) from exc
-    return {field.name: getattr(augmentation, field.name) for field in fields(augmentation)}
-
-
-Place = Annotated[Path, BeforeValidator(_read_place)]
-Folds = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Field(strict=False)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class DataSection(_Section):
-    """Which photos are learned from, and which are kept away."""
-
-    folder: Place
-    pairs: Place | None = None
-    test_folds: Folds = ()
-    validation_folds: Folds = ()
-    validation_share: Share = 0.1
-    min_photos: Count = 1
-    leave_out: Place | None = None
-    lookalike_similarity: Annotated[float, Field(ge=-1, le=1)] | None = 0.8
-
-
-class NetworkSection(_Section):
-    """The backbone."""
-
-    name: Annotated[str, _name_in(BACKBONES)] = "compact"
-    dimension: Count = 128
-    dropout: Share = 0.0
-    weights: Place | None = None
-
-
-class HeadSection(_Section):
-    """The margin softmax over the people of the training set."""
-
-    loss: Annotated[str, _name_in(MARGINS)] = "arcface"
-    margin: NotNegative = 0.5
-    scale: Positive | Literal["auto"] = "auto"
-    weight: NotNegative = 1.0
-    beyond_pi: BeyondPi = "linear"
-    gradient: Gradient = "exact"
-    easy_margin: bool = False
-    margin_warmup_epochs: NotNegative = 0.0
-
-    def build_margin(self) -> Margin:
-        """The margin that these keys describe; LearningError if there is none such."""
-        return replace(
-            MARGINS[self.loss](self.margin),
-            easy_margin=self.easy_margin,
-            beyond_pi=self.beyond_pi,
-            gradient=self.gradient,
-        )
-
-
-class DistillSection(_Section):
-    """Learning from the embeddings of another model as well."""
-
-    targets: Place
-    center: bool = True
-    cosine: NotNegative = 20.0
-    relational: NotNegative = 100.0
-
-
-class OptimizerSection(_Section):
-    """How the weights follow the gradient."""
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Positive = 0.05
-    momentum: Share = 0.9
-    weight_decay: NotNegative = 5e-4
-    clip_norm: Positive | None = 5.0
-
-
-class ScheduleSection(_Section):
-    """How long, and at which rate."""
-
-    epochs: Positive = 20.0
-    batch_size: Annotated[int, Field(ge=2)] = 64  # batch normalization needs two
-    warmup_epochs: NotNegative = 0.5
-    shape: Shape = "cosine"
-
-
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """A training run; docs/config.md says what each key means.
 
     `load_config` and `from_dict` make one, and say in our own words what is wrong.
@@ -148,19 +72,27 @@ class TrainConfig(_Section):
     run: Place
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool | Literal["auto"] = "auto"
+    compile: bool = False
+    deterministic: bool = False
     average: Share = 0.0
     whiten: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     log_every_steps: Count = 10
     save_every_steps: Count = 200
+    keep_every_epochs: Positive | None = None
     validate_every_epochs: Positive = 1.0
+    best_by: Literal["eer", "tar", "accuracy"] = "eer"
+    patience: Count | None = None
+    tensorboard: bool = False
+    wandb: str | None = None
     data: DataSection
     network: NetworkSection = NetworkSection()
     head: HeadSection = HeadSection()
+    triplet: TripletSection | None = None
     distill: DistillSection | None = None
-    augment: Annotated[dict[str, float], AfterValidator(_complete)] = Field(
-        default_factory=dict, validate_default=True
-    )
+    augment: Strengths = Field(default_factory=dict, validate_default=True)
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
 
@@ -181,7 +113,7 @@ class TrainConfig(_Section):
                 do not fit together.
         """
         given = {
-            key: {} if value is None and key in _SECTIONS and key != "distill" else value
+            key: {} if value is None and key in _SECTIONS and key not in _OPTIONAL else value
             for key, value in values.items()
         }
         for key, value in given.items():
@@ -209,7 +141,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     name: tuple(kind.model_fields)
     for name, field in TrainConfig.model_fields.items()
     for kind in (field.annotation, *get_args(field.annotation))
-    if isinstance(kind, type) and issubclass(kind, _Section)
+    if isinstance(kind, type) and issubclass(kind, Section)
 } | {"augment": tuple(field.name for field in fields(Augmentation))}
 
 KEYS: tuple[str, ...] = tuple(
@@ -239,13 +171,19 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[Difference]:
     return [Difference(key, a, b) for key, a, b in pairs if a != b]
 
 
-def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
+def load_config(
+    path: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    translate: Callable[[dict[str, Any]], dict[str, Any]] = lambda values: values,
+) -> TrainConfig:
     """Read a config.
 
     Args:
         path: of a YAML file; None: the words alone.
         overrides: `key=value` words that win over the file, such as "schedule.epochs=3" or
             "data.test_folds=[1, 2]"; the value is YAML. Of two for one key the last wins.
+        translate: makes our keys of those of the file, before the words.
 
     Raises:
         SettingsError: not YAML, not a mapping, a key twice, a word without "=", and as
@@ -256,6 +194,7 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise SettingsError(f"{path} is no list of keys and values: {values!r:.60}", hint=_HINT)
+    values = translate(values)
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:
@@ -263,8 +202,9 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
         _check_key(key)
         *above, last = key.split(".")
         place = values
-        for name in above:  # at most one
-            place = values[name] = {} if values.get(name) is None else values[name]
+        for name in above:
+            place[name] = {} if place.get(name) is None else place[name]
+            place = place[name]
             if not isinstance(place, dict):
                 raise SettingsError(f"{name} is {place!r}, but has keys below it", hint=_HINT)
         place[last] = read_yaml(text.encode(errors="surrogateescape"), f"the value of {key}")
@@ -278,27 +218,66 @@ def _find_conflicts(config: TrainConfig) -> Iterator[str]:
         yield "data.pairs and folds of it (data.test_folds, data.validation_folds) go together"
     for fold in sorted({fold for fold in both if both.count(fold) > 1}):
         yield f"fold {fold} is more than once in data.test_folds and data.validation_folds"
-    if head.loss == "cosface" and head.margin > 1:
-        yield f"head.margin is {head.margin:g}, cosface takes at most 1 off the cosine (usual: 0.4)"
-    try:
-        head.build_margin()
-    except ArcwiseError as exc:
-        yield f"head.margin is {head.margin:g}, head.loss {head.loss}: {exc} ({exc.hint})"
-    for key, length in (
-        ("schedule.warmup_epochs", config.schedule.warmup_epochs),
-        ("head.margin_warmup_epochs", head.margin_warmup_epochs),
-    ):
-        if length > config.schedule.epochs:
-            yield f"{key} is {length:g}, longer than schedule.epochs, {config.schedule.epochs:g}"
+    yield from _find_option_conflicts(config)
+    yield from _find_schedule_conflicts(config)
     if distill is not None and distill.cosine == distill.relational == 0:
         yield "distill.cosine and distill.relational are both 0: leave distill away"
-    if head.weight == 0 and distill is None:
-        yield "head.weight is 0 and there is no distill: nothing would be learned"
+    if head.weight == 0 and distill is None and config.triplet is None:
+        yield "head.weight is 0, without distill and triplet: nothing would be learned"
+    if config.triplet is not None and data.sampler != "pk":
+        yield "triplet needs several photos of each person in a batch: set data.sampler=pk"
+    if config.best_by == "accuracy" and not data.validation_photos:
+        yield "best_by is accuracy, which is found on photos kept apart: set data.validation_photos"
+    if head.focal_gamma is None and head.focal_form != "per_sample":
+        yield "head.focal_form says how head.focal_gamma is used, which is not set"
+
+
+def _find_option_conflicts(config: TrainConfig) -> Iterator[str]:
+    head, network = config.head, config.network
+    known = BACKBONES[network.name].options
+    for name in network.options.keys() - known:
+        close = get_close_matches(name, known, n=1)
+        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+        yield f"network.options has no {name} for {network.name}; {meant}"
+    if head.loss == "cosface" and isinstance(head.margin, float) and head.margin > 1:
+        yield f"head.margin is {head.margin:g}, cosface takes at most 1 off the cosine (usual: 0.4)"
+    try:
+        build_rule(head.loss, margin=head.margin, scale=1.0, options=head.options)
+    except ArcwiseError as exc:
+        margin = "" if head.margin is None else f" and head.margin {head.margin}"
+        yield f"head.loss {head.loss} with head.options {head.options}{margin}: {exc} ({exc.hint})"
+    if head.class_margins is not None and not LOSSES[head.loss].takes_class_margins:
+        yield f"head.class_margins is set, but {head.loss} takes no margins of identities"
+
+
+def _find_schedule_conflicts(config: TrainConfig) -> Iterator[str]:
+    schedule = config.schedule
+    for key, length in (
+        ("schedule.warmup_epochs", schedule.warmup_epochs),
+        ("head.margin_warmup_epochs", config.head.margin_warmup_epochs),
+    ):
+        if length > schedule.epochs:
+            yield f"{key} is {length:g}, longer than schedule.epochs, {schedule.epochs:g}"
+    if (schedule.shape == "step") != bool(schedule.milestones):
+        yield "schedule.milestones (epochs) and schedule.shape=step go together"
+    if list(schedule.milestones) != sorted(set(schedule.milestones)):
+        yield f"schedule.milestones are {list(schedule.milestones)}, they should rise"
+    if schedule.batch_size % schedule.accumulate:
+        yield (
+            f"schedule.batch_size {schedule.batch_size} cannot be divided into "
+            f"schedule.accumulate {schedule.accumulate} equal parts"
+        )
+    data = config.data
+    if data.sampler == "pk" and schedule.batch_size % data.photos_per_person:
+        yield (
+            f"schedule.batch_size {schedule.batch_size} is no multiple of "
+            f"data.photos_per_person {data.photos_per_person}"
+        )
 
 
 def _check_key(key: str) -> None:
     """Refuse a key that does not exist, and name the one that was meant."""
-    if key in KEYS or key in _SECTIONS:
+    if key in KEYS or key in _SECTIONS or key.rpartition(".")[0] in _OPTIONS:
         return
     section, _, last = key.rpartition(".")
     level = _SECTIONS.get(section, () if section else tuple(TrainConfig.model_fields))

@@ -1,9 +1,9 @@
-"""What a run says: one JSON line for each logged step, curves, one line for people.
+"""What a run says: one JSON line for each step, one line for people now and then.
 
-It does not know losses or networks; it writes the numbers it is given and draws those it knows:
-a step is {"step", "epoch", "loss", a name of `PARTS`…, "learning_rate", "images_per_s",
-"remaining_s"}, a validation {"step", "epoch", "validation": {measure: value}}. Whatever else is
-in an entry is kept. Logs hold numbers and words, never images, vectors or names of people.
+It does not know losses or networks; it writes the numbers it is given. A step is {"step", "epoch",
+"loss", a name of `PARTS`…, "learning_rate", "images_per_s"}, a validation {"step", "epoch",
+"validation": {measure: value}}; whatever else is in an entry is kept. Logs hold numbers and words,
+never images, vectors or names of people. train/curves.py draws them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +23,14 @@ import torch
 from arcwise import __version__
 from arcwise.errors import LearningError
 from arcwise.files import read_bytes, translate_os_errors, write_atomically
-from arcwise.nn.margin import MARGINS
-
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-except ModuleNotFoundError as exc:
-    if (exc.name or "").split(".")[0] != "matplotlib":
-        raise
-    raise LearningError("matplotlib is not installed", hint="pip install 'arcwise[train]'") from exc
+from arcwise.nn.losses import LOSSES
 
 Entry = Mapping[str, Any]
 
-PARTS = (*MARGINS, "cosine", "relational")
+PARTS = (*LOSSES, "triplet", "cosine", "relational")
 """What the loss is the weighted sum of, by the name of the key."""
 
-MEASURES = {"eer": "equal error rate, %", "tar": "TAR at 1 % FAR, %"}
-"""Validation measures that are drawn, all of them shares from 0 to 1, and their axes."""
-
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python")
-_PANEL_WH_IN = 8.0, 2.6
-_DPI = 110
-_FEW = 30  # entries
-_WIDE = 10.0  # losses that differ by more than this factor are drawn on a logarithmic axis
 
 
 class RunLog:
@@ -64,7 +46,7 @@ class RunLog:
         self.path = Path(folder) / "log.jsonl"
 
     def append(self, entry: Entry) -> None:
-        """Add one line and hand it to the system at once. What is not finite becomes null.
+        """Add one line. What is not finite becomes null.
 
         Args:
             entry: with a "step"; numbers, words, None, and mappings of them.
@@ -80,7 +62,15 @@ class RunLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(line.encode(errors="backslashreplace"))
-                file.flush()
+
+    def sync(self) -> None:
+        """Hand all lines to the disk, which a checkpoint of the same step is about to reach.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if self.path.exists():
+            with translate_os_errors(self.path, doing="write"), self.path.open("ab") as file:
                 os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
@@ -123,23 +113,6 @@ class RunLog:
             write_atomically(self.path, "".join(lines).encode(errors="backslashreplace"))
         return kept
 
-    def draw_curves(self, path: Path | str) -> Path:
-        """Draw losses, learning rate and validation over epochs.
-
-        Args:
-            path: of the PNG; an older one is replaced.
-
-        Returns:
-            The path.
-
-        Raises:
-            LearningError, InputError: as `read`; or the file cannot be written.
-        """
-        figure = _draw(self.read())
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI)
-        return write_atomically(path, buffer.getvalue())
-
 
 def format_line(entry: Entry) -> str:
     """One line for people, of a step or a validation; what is not there is left out."""
@@ -156,8 +129,11 @@ def format_line(entry: Entry) -> str:
     return "  ".join(words)
 
 
-def describe_environment() -> dict[str, str | int]:
+def describe_environment(device: torch.device) -> dict[str, str | int]:
     """What a run depends on besides its config. No names of hosts, users or folders.
+
+    Args:
+        device: that it learns on.
 
     Returns:
         Versions by library, and the processor as torch sees it.
@@ -170,6 +146,8 @@ def describe_environment() -> dict[str, str | int]:
         "cv2": _version_of(_OPENCV),
         "system": platform.system(),
         "machine": platform.machine(),
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none",
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "none",
@@ -230,56 +208,3 @@ _TAIL: dict[str, Callable[[float], str]] = {
     "images_per_s": lambda value: f"{value:.0f} img/s",
     "remaining_s": _format_duration,
 }
-
-
-def _draw(entries: list[dict[str, Any]]) -> Figure:
-    validations = [{**entry, **entry["validation"]} for entry in entries if "validation" in entry]
-    steps = [entry for entry in entries if "loss" in entry]
-    measures = [name for name in MEASURES if any(name in entry for entry in validations)]
-    n_panels = 2 + len(measures)
-    width_in, height_in = _PANEL_WH_IN
-    figure = Figure(figsize=(width_in, height_in * n_panels), layout="constrained")
-    FigureCanvasAgg(figure)
-    ratios = {"height_ratios": [1.6, *(n_panels - 1) * [1.0]]}
-    losses, rate, *others = figure.subplots(n_panels, 1, sharex=True, gridspec_kw=ratios)
-    dots = "." if len(steps) <= _FEW else ""  # a line through one point is not seen
-    for name in ("loss", *(name for name in PARTS if any(name in entry for entry in steps))):
-        label, width, order = ("total", 2.0, 3) if name == "loss" else (name, 1.3, 2)
-        curve = _curve(steps, name)
-        losses.plot(*curve, label=label, linewidth=width, zorder=order, marker=dots)
-    losses.set_ylabel("loss (parts unweighted)")
-    losses.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
-    _choose_scale(losses)
-    rate.plot(*_curve(steps, "learning_rate"), color="tab:gray", marker=dots)
-    rate.set_ylabel("learning rate")
-    rate.set_ylim(bottom=0)
-    for axes, name in zip(others, measures, strict=True):
-        axes.plot(*_curve(validations, name, factor=100), marker="o", markersize=4)
-        axes.set_ylabel(MEASURES[name])
-    for axes in (losses, rate, *others):
-        axes.grid(visible=True, alpha=0.3)
-    last = (others or [rate])[-1]
-    last.set_xlabel("epoch")
-    last.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
-    figure.align_ylabels()
-    return figure
-
-
-def _curve(
-    entries: list[dict[str, Any]], name: str, *, factor: float = 1.0
-) -> tuple[list[float], list[float]]:
-    """Epochs and values; a gap where a value is null."""
-    known = [entry for entry in entries if name in entry and "epoch" in entry]
-    values = [math.nan if entry[name] is None else factor * entry[name] for entry in known]
-    return [entry["epoch"] for entry in known], values
-
-
-def _choose_scale(axes: Axes) -> None:
-    """A logarithmic axis where the curves lie far apart."""
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
-    positive = values[values > 0]
-    if len(positive) and positive.max() > _WIDE * positive.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())

@@ -8,7 +8,8 @@ was not (on the same kind of machine and the same number of threads).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from typing import Any
 import torch
 
 from arcwise.data.manifest import lock_folder
+from arcwise.errors import LearningError
 from arcwise.files import translate_os_errors
+from arcwise.nn.collective import Ranks, any_rank, translate_lost_rank
+from arcwise.train.board import open_sinks
 from arcwise.train.config import TrainConfig
 from arcwise.train.learner import Learner
 from arcwise.train.material import Material, open_material
+from arcwise.train.ranks import close_ranks, open_ranks
 from arcwise.train.run import Run
 
 LOCK_NAME = ".train.lock"
@@ -32,18 +37,20 @@ class RunResult:
     Attributes:
         folder: of the run.
         step, n_steps: where it stands, and where it ends.
+        n_people: C, who is learned.
         best: the best validation: step, epoch, eer, tar and numbers of pairs; None without.
+        is_complete: whether it reached the end, or stopped improving; not when it was asked to
+            stop.
+        is_first: whether this process is the one of several ranks that speaks for all.
     """
 
     folder: Path
     step: int
     n_steps: int
+    n_people: int
     best: dict[str, Any] | None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it reached the end; not when it was asked to stop."""
-        return self.step == self.n_steps
+    is_complete: bool
+    is_first: bool = True
 
 
 def train(
@@ -72,37 +79,118 @@ def train(
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    material = open_material(config)
-    n_targets = material.n_targets
-    learner = Learner(config, n_people=material.n_people, n_targets=n_targets, device=device)
-    run = Run(config, material, learner)
-    with translate_os_errors(config.run, doing="write"):
-        config.run.mkdir(parents=True, exist_ok=True)
-    with lock_folder(config.run, name=LOCK_NAME, doing="training in"):
-        _run_steps(run, material, report, should_stop)
-        result = RunResult(run.folder, run.done, run.n_steps, run.best)
-        if result.is_complete:
-            run.finish(report)
-    return result
+    torch.use_deterministic_algorithms(config.deterministic)
+    device = choose_device(config.device)
+    ranks = open_ranks(device)
+    try:
+        with _lock(config.run, ranks):
+            return _train(config, device, ranks, report, should_stop)
+    finally:
+        close_ranks(ranks)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of a name; "auto" takes a GPU where there is one.
+
+    Raises:
+        LearningError: cuda is asked for, and torch sees none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
+        raise LearningError(
+            "device is cuda, but torch sees no GPU",
+            hint="install torch for CUDA and a driver, or set device=cpu",
+        )
+    return torch.device("cuda" if has_cuda and wanted != "cpu" else "cpu")
+
+
+@contextmanager
+def _lock(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """One run at a time in a folder; of several ranks the first one holds the lock."""
+    with translate_os_errors(folder, doing="write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not ranks.is_first:
+        yield
+        return
+    with lock_folder(folder, name=LOCK_NAME, doing="training in"):
+        yield
+
+
+def _train(
+    config: TrainConfig,
+    device: torch.device,
+    ranks: Ranks,
+    report: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> RunResult:
+    material = open_material(config, ranks)
+    learner = Learner(
+        config,
+        n_people=material.n_people,
+        n_targets=material.n_targets,
+        device=device,
+        ranks=ranks,
+        class_margins=material.class_margins,
+    )
+    tell = report if ranks.is_first else lambda _: None
+    sinks = (
+        open_sinks(
+            config.run,
+            tensorboard=config.tensorboard,
+            wandb=config.wandb,
+            config=config.to_dict(),
+        )
+        if ranks.is_first
+        else []
+    )
+    run = Run(config, material, learner, sinks=sinks)
+    try:
+        with translate_lost_rank(ranks):
+            _run_steps(run, material, tell, should_stop, ranks)
+            if run.is_over:
+                run.finish(tell)
+    finally:
+        for sink in sinks:
+            sink.close()
+    return RunResult(
+        run.folder,
+        run.done,
+        run.timing.n_steps,
+        material.n_people,
+        run.best,
+        run.is_over,
+        ranks.is_first,
+    )
 
 
 def _run_steps(
-    run: Run, material: Material, report: Callable[[str], None], should_stop: Callable[[], bool]
+    run: Run,
+    material: Material,
+    report: Callable[[str], None],
+    should_stop: Callable[[], bool],
+    ranks: Ranks,
 ) -> None:
     """Every step that is left, in order of time."""
     run.begin()
     for line in run.describe():
         report(line)
+    if run.is_over:
+        return
     is_asked = False
-    for batch in material.loader.batches(run.done, run.n_steps):
-        run.step(batch)
+    for parts in material.loader.batches(run.done, run.timing.n_steps):
+        doubt = run.step(parts)
+        if doubt is not None:
+            report(f"warning: {doubt}")
         is_asked = is_asked or should_stop()
         if run.is_time_to_log:
+            is_asked = any_rank(is_asked, ranks)
             report(run.write_line())
         if run.is_time_to_validate:
             report(run.validate())
+        run.keep()
         if run.is_time_to_save or (is_asked and run.is_time_to_log):
             run.save()
-        if is_asked and run.is_time_to_log:
+        if run.has_stalled:
+            report(f"validation has not improved since epoch {run.best_epoch:g}: done")
+        if run.has_stalled or (is_asked and run.is_time_to_log):
             break

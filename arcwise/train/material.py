@@ -6,17 +6,20 @@ It puts together what the configuration names; it does not learn.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from arcwise.data.augment import Augmentation
-from arcwise.data.folder import CropFolder
 from arcwise.data.loader import Loader
-from arcwise.data.sampler import Sampler
+from arcwise.data.sampler import SAMPLERS, BatchSampler, Division
+from arcwise.data.source import CropSource, open_crops
 from arcwise.data.split import (
     Sample,
     Split,
@@ -30,8 +33,13 @@ from arcwise.data.targets import Targets
 from arcwise.errors import DatasetError
 from arcwise.evaluate.pairs import read_pairs
 from arcwise.files import read_bytes
-from arcwise.train.config import DataSection, TrainConfig
-from arcwise.train.validate import Validation
+from arcwise.nn import BACKBONES
+from arcwise.nn.collective import Ranks
+from arcwise.nn.fixed import adaptive_margins
+from arcwise.train.config import TrainConfig
+from arcwise.train.learner import Learner
+from arcwise.train.sections import DataSection
+from arcwise.train.validate import InputCrops, KnownPeople, Validation
 from arcwise.types import Floats
 
 _MOST_LOADERS = 8
@@ -42,22 +50,53 @@ class Material:
     """Everything a run learns from.
 
     Attributes:
-        folder: of the crops.
+        crops: as the network takes them.
         split: who is on which side.
         sampler: which of the training samples make up a step.
         loader: of the batches.
         validation: people to validate on, or None.
+        known: photos of learned people to validate on, or None.
         n_targets: T, length of the vectors to learn from; 0 without.
         targets_digest: SHA-256 of the file they come from; empty without.
+        class_margins: (C,) margins, or None.
     """
 
-    folder: CropFolder
+    crops: InputCrops
     split: Split
-    sampler: Sampler
+    sampler: BatchSampler
     loader: Loader
     validation: Validation | None
+    known: KnownPeople | None
     n_targets: int
     targets_digest: str
+    class_margins: torch.Tensor | None
+
+    @property
+    def folder(self) -> CropSource:
+        """The source of the crops."""
+        return self.crops.source
+
+    @property
+    def can_validate(self) -> bool:
+        """Whether there is anything to validate on."""
+        return self.validation is not None or self.known is not None
+
+    def score(self, learner: Learner) -> dict[str, Any]:
+        """Validate on all there is, all ranks together.
+
+        Returns:
+            Measures by name, equal on all ranks; None for what cannot be said.
+
+        Raises:
+            DatasetError: a crop cannot be read.
+        """
+        network = learner.best_network
+        score: dict[str, Any] = {}
+        if self.validation is not None:
+            score |= asdict(self.validation.score(network, learner.ranks))
+        if self.known is not None:
+            score |= asdict(self.known.score(network, learner.head))
+        return score
 
     @property
     def people_digest(self) -> str:
@@ -76,42 +115,87 @@ class Material:
         return [self.folder.samples[int(i)].photo for i in self.split.training[rows]]
 
 
-def open_material(config: TrainConfig) -> Material:
+def open_material(config: TrainConfig, ranks: Ranks | None = None) -> Material:
     """Find the data of a run and divide it.
+
+    Args:
+        config: of the run.
+        ranks: who shares each batch.
 
     Raises:
         DatasetError: the data is not what it should be: no crops, fewer than two people, fewer
             photos than a batch, photos without a target.
         InputError: something cannot be read.
     """
-    folder = CropFolder(config.data.folder)
+    ranks = ranks or Ranks.alone()
+    backbone, schedule = BACKBONES[config.network.name], config.schedule
+    size_px = backbone.crop_shape(config.network.size_px)[1]
+    source = open_crops(config.data.folder, size_px=size_px)
+    crops = InputCrops(source, size_px=size_px, color=backbone.color)
     targets = Targets.load(config.distill.targets) if config.distill else None
     left_out = _read_names(config.data)
-    vectors = _find_vectors(targets, folder.samples, left_out) if targets else None
-    split = _divide(config, folder.samples, left_out, vectors)
-    sampler = Sampler(len(split.training), config.schedule.batch_size, config.seed)
+    vectors = _find_vectors(targets, source.samples, left_out) if targets else None
+    split = _divide(config, source.samples, left_out, vectors)
+    sampler = SAMPLERS[config.data.sampler](
+        split.labels, schedule.batch_size, config.seed, config.data.photos_per_person
+    )
     loader = Loader(
-        folder,
+        source,
         split.training,
         split.labels,
         targets=_choose_targets(config, vectors, split),
         sampler=sampler,
         augmentation=Augmentation(**config.augment),
         n_threads=min(_MOST_LOADERS, torch.get_num_threads()),
+        size_px=crops.size_px,
+        color=crops.color,
+        division=Division(ranks.rank, ranks.size, schedule.accumulate),
     )
-    validation = None
+    validation, known = None, None
     if len(split.validation):
-        persons = [folder.samples[i].person for i in split.validation]
-        validation = Validation(folder, split.validation, persons)
+        persons = [source.samples[i].person for i in split.validation]
+        validation = Validation(crops, split.validation, persons)
+    if len(split.held):
+        known = KnownPeople(crops, split.held, split.held_labels)
     return Material(
-        folder=folder,
+        crops=crops,
         split=split,
         sampler=sampler,
         loader=loader,
         validation=validation,
+        known=known,
         n_targets=targets.dimension if targets else 0,
         targets_digest=targets.digest if targets else "",
+        class_margins=_find_margins(config, split),
     )
+
+
+def _find_margins(config: TrainConfig, split: Split) -> torch.Tensor | None:
+    """(C,) a margin for each person: larger for the rarer ones, or from a file."""
+    wanted = config.head.class_margins
+    if wanted is None:
+        return None
+    if wanted == "counts":
+        counts = np.bincount(split.labels, minlength=len(split.people))
+        return adaptive_margins(torch.from_numpy(counts))
+    words = _decode(wanted, "one margin on a line, in the order of the people's names").split()
+    try:
+        margins = [float(word) for word in words]
+    except ValueError as exc:
+        raise DatasetError(f"{wanted} holds what is no number: {exc}") from exc
+    if len(margins) != len(split.people) or not all(math.isfinite(m) for m in margins):
+        raise DatasetError(
+            f"{wanted} holds {len(margins)} margins for {len(split.people)} people",
+            hint="one finite number on a line for each person that is learned, sorted by name",
+        )
+    return torch.tensor(margins)
+
+
+def _decode(path: Path, hint: str) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{path} is not UTF-8 text", hint=hint) from exc
 
 
 def _find_vectors(targets: Targets, samples: Sequence[Sample], left_out: frozenset[str]) -> Floats:
@@ -156,6 +240,9 @@ def _divide(
         min_photos=data.min_photos,
         leave_out=left_out,
         lookalikes=lookalikes,
+        most_people=data.most_people,
+        held_share=data.validation_photos,
+        seed=config.seed,
     )
     return split_samples(samples, rules)
 
@@ -177,12 +264,7 @@ def _read_folds(data: DataSection) -> tuple[frozenset[str], frozenset[str]]:
 def _read_names(data: DataSection) -> frozenset[str]:
     if data.leave_out is None:
         return frozenset()
-    try:
-        text = read_bytes(data.leave_out).decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise DatasetError(
-            f"{data.leave_out} is not UTF-8 text", hint="one name of a person or photo on a line"
-        ) from exc
+    text = _decode(data.leave_out, "one name of a person or photo on a line")
     return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -1,77 +1,79 @@
 """One run and its folder: when to log, validate and save, and how to go on after a break.
 
-It does not know what a step does; the learner does. RUN/ holds config.yaml, environment.json,
-left_out.json, log.jsonl, curves.png and checkpoints/{last,best}.safetensors.
+It does not know what a step does; the learner does. RUN/ holds README.md, config.yaml,
+environment.json, left_out.json, log.jsonl, curves.png and checkpoints/{last,best}.safetensors.
+On several ranks all of them walk through the same calls; the first one writes.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from arcwise.data.loader import Batch
 from arcwise.errors import CheckpointError, LearningError
 from arcwise.files import translate_os_errors, write_atomically
-from arcwise.train.checkpoint import (
-    Checkpoint,
-    flatten_optimizer,
-    load_checkpoint,
-    restore,
-    restore_optimizer,
-    save_checkpoint,
-)
+from arcwise.nn.collective import any_rank, sum_over
+from arcwise.train.board import Sink
+from arcwise.train.checkpoint import Checkpoint, load_checkpoint
 from arcwise.train.config import FREE_ON_RESUME, TrainConfig, differences
-from arcwise.train.learner import Learner
+from arcwise.train.curves import draw_curves
+from arcwise.train.guard import save_batch
+from arcwise.train.learner import Learner, StepResult
 from arcwise.train.log import RunLog, describe_environment, format_line
 from arcwise.train.material import Material
-from arcwise.train.schedule import learning_rate_at, margin_strength_at
+from arcwise.train.schedule import margin_strength_at
+from arcwise.train.snapshot import restore_learner, save_learner
+from arcwise.train.story import describe_start, tell_score, write_story
+from arcwise.train.timing import Timing
 from arcwise.train.validate import embed_crops
-from arcwise.train.whiten import fold_map, whitening_map
+from arcwise.train.whiten import whiten_network
 
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 WHITENED = "checkpoints/whitened.safetensors"
+BROKEN_BATCH = "not_finite.npz"
 
 
 class Run:
     """A training run in its folder.
 
     Attributes:
-        n_steps: of the whole run.
+        timing: when what happens, and at which rate.
         best: the best validation and its step, or None.
 
     Args:
         config: what is asked for.
         material: what is learned from.
         learner: what learns.
+        sinks: who else is told what the log is told.
     """
 
-    def __init__(self, config: TrainConfig, material: Material, learner: Learner) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        material: Material,
+        learner: Learner,
+        *,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
         self.folder = config.run
-        self._config = config
-        self._material = material
-        self._learner = learner
-        self._log = RunLog(config.run)
-        per_epoch = material.sampler.steps_per_epoch
-        self._steps_per_epoch = per_epoch
-        self.n_steps = max(1, round(config.schedule.epochs * per_epoch))
-        self._warmup_steps = min(self.n_steps, round(config.schedule.warmup_epochs * per_epoch))
-        self._margin_steps = round(config.head.margin_warmup_epochs * per_epoch)
-        self._log_every = config.log_every_steps
-        # A checkpoint is written with a line of the log, when no sum of it is pending.
-        self._save_every = math.ceil(config.save_every_steps / self._log_every) * self._log_every
-        self._validate_every = max(1, round(config.validate_every_epochs * per_epoch))
+        self.timing = Timing(config, material.sampler.steps_per_epoch)
         self.best: dict[str, Any] | None = None
+        self._config, self._material, self._learner = config, material, learner
+        self._sinks = sinks
+        self._log = RunLog(config.run)
         self._validation: dict[str, Any] | None = None
         self._sums: dict[str, float] = defaultdict(float)
         self._n_summed = 0
-        self._since = time.monotonic()
+        self._since = self._began = time.monotonic()
         n_photos, dimension = len(material.split.training), config.network.dimension
         if config.whiten and n_photos < dimension:
             raise LearningError(
@@ -86,25 +88,37 @@ class Run:
         return self._learner.n_steps
 
     @property
-    def epoch(self) -> float:
-        """Epochs that are done."""
-        return self.done / self._steps_per_epoch
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: all steps are done, or validation stopped improving."""
+        return self.done >= self.timing.n_steps or self.has_stalled
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether as many validations as `patience` in a row were not better than the best."""
+        if self._config.patience is None or self.best is None or self._validation is None:
+            return False
+        n_since = self._validation["step"] - self.best["step"]
+        return bool(n_since >= self._config.patience * self.timing.validate_every)
+
+    @property
+    def best_epoch(self) -> float:
+        """Epoch of the best validation; 0 without one."""
+        return 0.0 if self.best is None else float(self.best["epoch"])
 
     @property
     def is_time_to_log(self) -> bool:
-        """Whether the step just done ends a line of the log."""
-        return self.done % self._log_every == 0 or self.done == self.n_steps
+        """Whether the step just done ends a line for people."""
+        return self.timing.is_time_to_log(self.done)
 
     @property
     def is_time_to_validate(self) -> bool:
         """Whether to validate after the step just done."""
-        is_due = self.done % self._validate_every == 0 or self.done == self.n_steps
-        return self._material.validation is not None and is_due
+        return self._material.can_validate and self.timing.is_time_to_validate(self.done)
 
     @property
     def is_time_to_save(self) -> bool:
         """Whether to write a checkpoint after the step just done."""
-        return self.done % self._save_every == 0 or self.done == self.n_steps
+        return self.timing.is_time_to_save(self.done) or self.has_stalled
 
     def begin(self) -> None:
         """Take up the last checkpoint, or write down what a new run is made of.
@@ -113,23 +127,33 @@ class Run:
             CheckpointError: the folder holds a run of another configuration or of other people.
             InputError: it cannot be read or written.
         """
-        self._remove_leftovers()
         path = self.folder / LAST
-        if path.exists():
+        is_new = not path.exists()
+        if self._learner.ranks.is_first:
+            self._remove_leftovers(is_new)
+        if not is_new:
             self._restore(load_checkpoint(path), path)
         elif self._config.network.weights is not None:
             self._learner.start_from(self._config.network.weights)
+        any_rank(False, self._learner.ranks)  # nobody writes before all have looked
+        self._learner.freeze(self.timing.is_frozen(self.done))
+        if is_new and self._config.head.start == "class_mean":
+            self._start_from_means()
+        if not self._learner.ranks.is_first:
+            return
         self._log.resume_at(self.done)
         if not self.done:
-            self._write_json("environment.json", describe_environment())
+            self._write_json("environment.json", describe_environment(self._learner.device))
         self._write_json("left_out.json", self._material.split.left_out)
         write_atomically(self.folder / "config.yaml", self._config.to_yaml().encode())
 
-    def _remove_leftovers(self) -> None:
+    def _remove_leftovers(self, is_new: bool) -> None:
         """What a run that was killed, or another run before it, left and nobody may take up."""
-        stale = [*(self.folder / "checkpoints").glob(".*.part"), self.folder / "not_finite.json"]
-        if not (self.folder / LAST).exists():
-            stale += [self.folder / BEST, self.folder / WHITENED]
+        places = self.folder / "checkpoints"
+        stale = [*places.glob(".*.part"), self.folder / "not_finite.json"]
+        stale.append(self.folder / BROKEN_BATCH)
+        if is_new:
+            stale += [*places.glob("*.safetensors")]
         with translate_os_errors(self.folder, doing="write"):
             for path in stale:
                 path.unlink(missing_ok=True)
@@ -152,117 +176,141 @@ class Run:
                 f"({found.n_identities} people then, {self._material.n_people} now)",
                 hint="choose another folder (run=...), or give back the photos of that run",
             )
-        origin, learner = str(path), self._learner
-        for name, module in learner.modules.items():
-            tensors = found.tensors.get(name, {})
-            restore(module, tensors, what=name, origin=origin, holds=found.holds)
-        restore_optimizer(learner.optimizer, found.tensors.get("optimizer", {}), origin=origin)
-        learner.n_steps = found.step
+        restore_learner(self._learner, found, path)
         self.best = dict(found.best) if found.best else None
         self._validation = dict(found.validation) if found.validation else None
 
+    def _start_from_means(self) -> None:
+        """Put each center where the embeddings of its photos are, of a network that knows faces."""
+        material, learner = self._material, self._learner
+        ranks = learner.ranks
+        mine = slice(ranks.rank, None, ranks.size)
+        vectors = embed_crops(learner.network, material.crops, material.split.training[mine])
+        units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        sums = torch.zeros(material.n_people, units.shape[1], device=learner.device)
+        labels = torch.from_numpy(material.split.labels[mine]).to(learner.device)
+        sums.index_add_(0, labels, torch.from_numpy(units).to(learner.device))
+        learner.head.set_centers(sum_over(sums, ranks))
+
     def describe(self) -> list[str]:
         """What is going to happen, in lines for people."""
-        material, split = self._material, self._material.split
-        validation = material.validation
-        n_validated = 0 if validation is None else validation.n_photos
-        n_weights = sum(p.numel() for p in self._learner.network.parameters())
-        border_px = material.folder.border_px
-        lines = [
-            f"crops of {material.folder.side_px} px: 112 and a border of {border_px} on each side",
-            f"{len(split.training)} photos of {material.n_people} people to learn from, "
-            f"{n_validated} to validate on; {len(split.left_out)} names left out "
-            "(left_out.json)",
-            f"{self._config.network.name}: {n_weights / 1e6:.2f} million parameters, "
-            f"{self._config.network.dimension} dimensions, on {self._learner.device.type}",
-        ]
-        if validation is None and self._config.data.validation_share:
-            lines.append("nobody is validated on: too few people have two photos")
-        if 0 < self.done < self.n_steps:
-            lines.append(f"going on at step {self.done} of {self.n_steps}")
+        lines = describe_start(self._config, self._material, self._learner)
+        if self.is_over and self.done:
+            lines.append(f"already complete: {self.done} steps")
         elif self.done:
-            lines.append(f"already complete: {self.n_steps} steps")
+            lines.append(f"going on at step {self.done} of {self.timing.n_steps}")
         else:
-            lines.append(f"{self.n_steps} steps of {self._config.schedule.batch_size} photos")
+            size = self._config.schedule.batch_size
+            lines.append(f"{self.timing.n_steps} steps of {size} photos")
         return lines
 
-    def step(self, batch: Batch) -> None:
+    def step(self, parts: Sequence[Batch]) -> str | None:
         """Learn from one batch.
 
+        Returns:
+            A warning for people, when the first loss of the run is not what it should be.
+
         Raises:
-            LearningError: a loss or the gradient is not finite; not_finite.json says where, and
-                the last checkpoint is from before.
+            LearningError: a loss or the gradient is not finite; not_finite.json says where,
+                not_finite.npz holds the batch, and the last checkpoint is from before.
         """
-        schedule = self._config.schedule
-        rate = learning_rate_at(
-            self.done,
-            n_steps=self.n_steps,
-            warmup_steps=self._warmup_steps,
-            base=self._config.optimizer.learning_rate,
-            shape=schedule.shape,
-        )
-        strength = margin_strength_at(self.done, self._margin_steps)
+        self._learner.freeze(self.timing.is_frozen(self.done))
+        rate = self.timing.learning_rate_at(self.done)
+        strength = margin_strength_at(self.done, self.timing.margin_steps)
+        is_first = self.done == 0
         try:
-            found = self._learner.step(batch, learning_rate=rate, strength=strength)
+            found = self._learner.step(parts, learning_rate=rate, strength=strength)
         except LearningError as exc:
-            where = f"step {self.done + 1}, epoch {self.epoch:.2f}"
-            names = self._material.photos_of(batch.rows)
-            note = {"step": self.done + 1, "learning_rate": rate, "why": str(exc), "photos": names}
+            raise self._explain(exc, parts, rate) from exc
+        self._note_step(found, rate=rate, strength=strength)
+        return self._learner.doubt_first(found, parts, strength) if is_first else None
+
+    def _explain(self, exc: LearningError, parts: Sequence[Batch], rate: float) -> LearningError:
+        step = self.done + 1
+        where = f"step {step}, epoch {self.timing.epoch_at(self.done):.2f}"
+        rows = np.concatenate([part.rows for part in parts])
+        names = self._material.photos_of(rows)
+        note = {"step": step, "learning_rate": rate, "why": str(exc), "photos": names}
+        if self._learner.ranks.is_first:
             self._write_json("not_finite.json", note)
-            raise LearningError(
-                f"{exc} (at {where}, learning rate {rate:.3g}; not_finite.json names the photos)",
-                hint=exc.hint,
-            ) from exc
-        values = {
-            "gradient_norm": found.gradient_norm,
-            "target_angle_deg": found.target_angle_deg,
-            "mean_norm": found.mean_norm,
-        }
-        for name, value in (found.losses | values).items():
+            save_batch(self.folder / BROKEN_BATCH, parts)
+        return LearningError(
+            f"{exc} (at {where}, learning rate {rate:.3g}; not_finite.json names the photos, "
+            f"{BROKEN_BATCH} holds them as the network saw them)",
+            hint=exc.hint,
+        )
+
+    def _note_step(self, found: StepResult, *, rate: float, strength: float) -> None:
+        now = time.monotonic()
+        per_step_s, self._began = now - self._began, now
+        entry: dict[str, Any] = {"step": self.done, "epoch": round(self._epoch, 4)}
+        entry |= found.losses | found.values
+        for name, value in (found.losses | found.values).items():
             self._sums[name] += value
+        entry |= {"learning_rate": rate, "margin_strength": strength}
+        if self._learner.loss_scale.is_on:
+            entry |= {"loss_scale": self._learner.loss_scale.value, "is_skipped": found.is_skipped}
+        n_left = self.timing.n_steps - self.done
+        entry |= {
+            "images_per_s": round(self._config.schedule.batch_size / max(per_step_s, 1e-9), 1),
+            "remaining_s": round(per_step_s * n_left),
+        }
         self._n_summed += 1
-        self._rate, self._strength = rate, strength
+        self._tell(entry)
+        self._last = entry
+
+    @property
+    def _epoch(self) -> float:
+        return self.timing.epoch_at(self.done)
+
+    def _tell(self, entry: Mapping[str, Any]) -> None:
+        if not self._learner.ranks.is_first:
+            return
+        self._log.append(entry)
+        for sink in self._sinks:
+            sink.write(entry)
 
     def write_line(self) -> str:
-        """Write the line of the log for the steps since the last one.
-
-        Returns:
-            The same for people.
-        """
+        """A line for people on the steps since the last one."""
         now = time.monotonic()
         per_step_s = (now - self._since) / self._n_summed
-        entry: dict[str, Any] = {"step": self.done, "epoch": round(self.epoch, 4)}
-        entry |= {name: value / self._n_summed for name, value in self._sums.items()}
-        entry |= {
-            "learning_rate": self._rate,
-            "margin_strength": self._strength,
-            "images_per_s": round(self._config.schedule.batch_size / per_step_s, 1),
-            "remaining_s": round(per_step_s * (self.n_steps - self.done)),
-        }
+        entry = self._last | {name: value / self._n_summed for name, value in self._sums.items()}
+        entry["images_per_s"] = self._config.schedule.batch_size / per_step_s
+        entry["remaining_s"] = per_step_s * (self.timing.n_steps - self.done)
         self._sums.clear()
         self._n_summed, self._since = 0, now
-        self._log.append(entry)
         return format_line(entry)
 
     def validate(self) -> str:
-        """Score the network on the validation people; the best one so far is kept.
+        """Score the network on validation photos; the best one so far is kept.
 
         Returns:
             A line for people.
         """
-        assert self._material.validation is not None
         began = time.monotonic()
-        score = asdict(self._material.validation.score(self._learner.best_network))
-        self._validation = {"step": self.done, "epoch": round(self.epoch, 4)} | score
-        is_best = self.best is None or score["eer"] < self.best["eer"]
+        score = self._material.score(self._learner)
+        self._validation = {"step": self.done, "epoch": round(self._epoch, 4)} | score
+        is_best = self.best is None or self._rank(score) > self._rank(self.best)
         if is_best:
             self.best = self._validation
-        self._log.append({"step": self.done, "epoch": round(self.epoch, 4), "validation": score})
-        if is_best:
             self._save(BEST)
-        self._log.draw_curves(self.folder / "curves.png")
-        self._since += time.monotonic() - began  # not a part of the training's speed
-        return f"validation: {_tell(score)}" + (" (best so far)" if is_best else "")
+        self._tell({"step": self.done, "epoch": round(self._epoch, 4), "validation": score})
+        self._write_pictures()
+        spent = time.monotonic() - began  # not a part of the training's speed
+        self._since, self._began = self._since + spent, self._began + spent
+        return f"validation: {tell_score(score)}" + (" (best so far)" if is_best else "")
+
+    def _rank(self, score: Mapping[str, Any]) -> float:
+        """The higher the better."""
+        value = score.get(self._config.best_by)
+        if value is None:
+            return -math.inf
+        return -value if self._config.best_by == "eer" else float(value)
+
+    def _write_pictures(self) -> None:
+        if self._learner.ranks.is_first:
+            draw_curves(self._log.read(), self.folder / "curves.png")
+            write_story(self.folder, self._config, self._material, done=self.done, best=self.best)
 
     def save(self) -> None:
         """Write the last checkpoint; the one before stays whole until this one is.
@@ -270,7 +318,15 @@ class Run:
         Raises:
             InputError: it cannot be written.
         """
+        if self._learner.ranks.is_first:
+            self._log.sync()
         self._save(LAST)
+
+    def keep(self) -> None:
+        """Write a checkpoint that stays, where it is time for one (`keep_every_epochs`)."""
+        if self.timing.is_time_to_keep(self.done):
+            number = f"{self._epoch:g}".replace(".", "_")
+            self._save(f"checkpoints/epoch_{number}.safetensors")
 
     def finish(self, report: Callable[[str], None]) -> None:
         """What is left to do after the last step: whiten, or take away what was whitened before.
@@ -278,51 +334,24 @@ class Run:
         Args:
             report: gets a line for people.
         """
+        if not self._learner.ranks.is_first:
+            return
+        self._write_pictures()
         if self._config.whiten:
-            report(self._whiten())
+            place = BEST if self.best is not None else LAST
+            score = whiten_network(
+                self._learner, self._material, self.folder / place, self.folder / WHITENED
+            )
+            told = "" if score is None else f": {tell_score(score)}"
+            power = self._config.whiten
+            report(f"axes evened out ({WHITENED}, power {power:g}){told}")
         else:
             with translate_os_errors(self.folder, doing="write"):
                 (self.folder / WHITENED).unlink(missing_ok=True)
 
-    def _whiten(self) -> str:
-        """Even out the axes of the best network (the last one without validation), and keep it."""
-        place = BEST if self.best is not None else LAST
-        found = load_checkpoint(self.folder / place)
-        name = "average" if "average" in found.tensors else "network"
-        network = copy.deepcopy(self._learner.network)
-        restore(network, found.tensors[name], what="network", origin=place, holds=found.holds)
-        material = self._material
-        vectors = embed_crops(network, material.folder, material.split.training)
-        power = self._config.whiten
-        whitened = fold_map(network, whitening_map(vectors, power))
-        score = None
-        if material.validation is not None:
-            score = {"step": found.step, "whiten": power}
-            score |= asdict(material.validation.score(whitened))
-        state = replace(
-            found,
-            tensors={"network": whitened.state_dict()},
-            config=self._config.to_dict(),
-            validation=score,
-        )
-        save_checkpoint(self.folder / WHITENED, state)
-        told = "" if score is None else f": {_tell(score)}"
-        return f"axes evened out ({WHITENED}, power {power:g}){told}"
-
     def _save(self, place: str) -> None:
-        learner = self._learner
-        tensors = {name: module.state_dict() for name, module in learner.modules.items()}
-        for group, named in tensors.items():
-            for name, tensor in named.items():
-                if not tensor.isfinite().all():
-                    raise LearningError(
-                        f"{group}.{name} is not finite after step {self.done}; the checkpoint "
-                        "from before stays",
-                        hint="begin again in a new folder (run=...) with a lower "
-                        "optimizer.learning_rate",
-                    )
-        state = Checkpoint(
-            tensors={**tensors, "optimizer": flatten_optimizer(learner.optimizer)},
+        note = Checkpoint(
+            tensors={},
             step=self.done,
             config=self._config.to_dict(),
             n_identities=self._material.n_people,
@@ -330,13 +359,8 @@ class Run:
             best=self.best,
             validation=self._validation,
         )
-        save_checkpoint(self.folder / place, state)
+        save_learner(self._learner, self.folder / place, note)
 
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         write_atomically(self.folder / name, (text + "\n").encode(errors="backslashreplace"))
-
-
-def _tell(score: Mapping[str, Any]) -> str:
-    tar = "" if score["tar"] is None else f", TAR at FAR 1e-2 {score['tar']:.2%}"
-    return f"EER {score['eer']:.2%}{tar}"

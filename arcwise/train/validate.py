@@ -1,24 +1,32 @@
-"""How well a network tells people apart whom it has never seen: all pairs of validation photos.
+"""How well a network does on photos it does not learn from: of strangers, and of people it knows.
 
-It does not know training. A pair matches by the cosine of its embeddings; no mirror images are
-added, since most decisions are made without. The equal error rate decides which checkpoint is
-best: with a few hundred people its interval is much narrower than that of rates at a low FMR.
+Strangers (open set) are what face recognition is about: all pairs of validation photos, which
+match by the cosine of their embeddings; no mirror images are added, since most decisions are made
+without. The equal error rate decides which checkpoint is best: with a few hundred people its
+interval is much narrower than that of rates at a low FMR. New photos of known people (closed set)
+are told apart by the centers of the head, as the loss does; that says how well the people were
+learned, not how strangers are recognized.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from arcwise.data.folder import CropFolder
-from arcwise.data.loader import SIZE_PX, to_tensor
+from arcwise.data.loader import find_border, to_tensor
+from arcwise.data.source import CropSource
 from arcwise.errors import DatasetError
 from arcwise.evaluate.curve import SortedScores, equal_error_rate, tar_at_far
+from arcwise.nn.collective import ALONE, Ranks, sum_over
+from arcwise.nn.partial_fc import PartialHead
+from arcwise.nn.rule import ELSEWHERE
 from arcwise.types import Floats
 
 MOST_PHOTOS = 3000
@@ -45,12 +53,56 @@ class Score:
     n_impostor: int
 
 
+@dataclass(frozen=True, slots=True)
+class KnownScore:
+    """What validation on new photos of known people found.
+
+    Attributes:
+        accuracy: share whose own center is the nearest.
+        loss_with_margin: mean loss as in training; large, as the margin asks for more than is
+            needed to be right.
+        loss_without_margin: of the same logits without the margin.
+        n_known: photos.
+    """
+
+    accuracy: float
+    loss_with_margin: float
+    loss_without_margin: float
+    n_known: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class InputCrops:
+    """The middle of the crops of a source, as a network takes them.
+
+    Attributes:
+        source: of the crops.
+        size_px: S, side the network takes.
+        color: "rgb" or "gray".
+    """
+
+    source: CropSource
+    size_px: int = 112
+    color: Literal["rgb", "gray"] = "rgb"
+
+    def read(self, samples: NDArray[np.int64]) -> Tensor:
+        """(n, 3 or 1, S, S) float32.
+
+        Raises:
+            DatasetError: a crop cannot be read.
+        """
+        border_px = find_border(self.source.side_px, self.size_px)
+        inner = slice(border_px, border_px + self.size_px)
+        crops = np.stack([self.source.read(int(i))[inner, inner] for i in samples])
+        return to_tensor(crops, color=self.color)
+
+
 class Validation:
     """Photos of people whom the network does not learn.
 
     Args:
-        folder: of the crops.
-        samples: (n,) positions in the folder; of more than 3,000 so many are drawn, always the
+        crops: as the network takes them.
+        samples: (n,) positions among them; of more than 3,000 so many are drawn, always the
             same ones.
         persons: n names.
 
@@ -59,9 +111,9 @@ class Validation:
     """
 
     def __init__(
-        self, folder: CropFolder, samples: NDArray[np.int64], persons: Sequence[str]
+        self, crops: InputCrops, samples: NDArray[np.int64], persons: Sequence[str]
     ) -> None:
-        self._folder = folder
+        self._crops = crops
         chosen = np.sort(np.random.default_rng(_DRAW).permutation(len(samples))[:MOST_PHOTOS])
         self._samples = samples = samples[chosen]
         codes = np.unique(np.array(persons)[chosen], return_inverse=True)[1]
@@ -82,13 +134,29 @@ class Validation:
         """Photos that are scored."""
         return len(self._samples)
 
-    def score(self, network: nn.Module) -> Score:
+    def score(self, network: nn.Module, ranks: Ranks = ALONE) -> Score:
         """Score a network, in evaluation mode; its mode is as before afterwards.
+
+        Args:
+            network: takes the crops.
+            ranks: who scores the same network together; all get the same score, that of the
+                first one's network.
 
         Raises:
             DatasetError: a crop cannot be read.
         """
-        vectors = embed_crops(network, self._folder, self._samples)
+        found = self._score(network) if ranks.is_first else Score(0.0, None, 0, 0)
+        if ranks.size == 1:
+            return found
+        # NaN stands for what is not known; other ranks add nothing.
+        tar = math.nan if found.tar is None else found.tar
+        numbers = torch.tensor([found.eer, tar, found.n_genuine, found.n_impostor]).double()
+        numbers = sum_over(numbers if ranks.is_first else torch.zeros(4).double(), ranks)
+        eer, tar, n_genuine, n_impostor = numbers.tolist()
+        return Score(eer, None if math.isnan(tar) else tar, int(n_genuine), int(n_impostor))
+
+    def _score(self, network: nn.Module) -> Score:
+        vectors = embed_crops(network, self._crops, self._samples)
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         scores = (unit @ unit.T)[self._upper].astype(np.float64)
         ordered = SortedScores.sort(scores, self._is_same, np.zeros(len(scores), np.int64))
@@ -100,13 +168,71 @@ class Validation:
         )
 
 
-def embed_crops(network: nn.Module, folder: CropFolder, samples: NDArray[np.int64]) -> Floats:
-    """Raw embeddings of the plain crops of a folder; the network's mode is as before afterwards.
+class KnownPeople:
+    """Photos of people whom the network learns, but not from these photos.
 
     Args:
-        network: takes (B, 3, 112, 112).
-        folder: of the crops.
-        samples: (n,) positions in it.
+        crops: as the network takes them.
+        samples: (n,) positions among them.
+        labels: (n,) int64.
+    """
+
+    def __init__(
+        self, crops: InputCrops, samples: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> None:
+        self._crops = crops
+        self._samples = samples
+        self._labels = labels
+
+    @property
+    def n_photos(self) -> int:
+        """Photos that are scored."""
+        return len(self._samples)
+
+    def score(self, network: nn.Module, head: PartialHead) -> KnownScore:
+        """Score a network with its head, all ranks together; modes are as before afterwards.
+
+        Raises:
+            DatasetError: a crop cannot be read.
+        """
+        ranks = head.ranks
+        mine = slice(ranks.rank, None, ranks.size)
+        n_each = math.ceil(self.n_photos / ranks.size)  # all ranks must take equally many steps
+        vectors = embed_crops(network, self._crops, self._samples[mine])
+        rows = np.zeros((n_each, head.dimension), np.float32)
+        labels = np.full(n_each, ELSEWHERE, np.int64)
+        rows[: len(vectors)], labels[: len(vectors)] = vectors, self._labels[mine]
+        was_training = head.training
+        head.eval()
+        sums = np.zeros(3)
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            for start in range(0, n_each, _CROPS_AT_ONCE):
+                part = slice(start, start + _CROPS_AT_ONCE)
+                batch = torch.from_numpy(rows[part]).to(device)
+                wanted = torch.from_numpy(labels[part]).to(device)
+                found = [head(batch, wanted, strength) for strength in (1.0, 0.0)]
+                n_counted = len(range(start, min(start + _CROPS_AT_ONCE, n_each))) * ranks.size
+                n_counted -= self._count_padding(start, n_each, ranks.size)
+                values = [found[0].accuracy, found[0].loss, found[1].loss]
+                sums += n_counted * np.array([value.item() for value in values])
+        head.train(was_training)
+        accuracy, with_margin, without = (sums / self.n_photos).tolist()
+        return KnownScore(accuracy, with_margin, without, self.n_photos)
+
+    def _count_padding(self, start: int, n_each: int, n_ranks: int) -> int:
+        """Samples of the part from `start` on that only fill up the last step of some ranks."""
+        is_last = start + _CROPS_AT_ONCE >= n_each
+        return n_each * n_ranks - self.n_photos if is_last else 0
+
+
+def embed_crops(network: nn.Module, crops: InputCrops, samples: NDArray[np.int64]) -> Floats:
+    """Raw embeddings of plain crops; the network's mode is as before afterwards.
+
+    Args:
+        network: takes (B, 3 or 1, S, S).
+        crops: as it takes them.
+        samples: (n,) positions among them.
 
     Returns:
         (n, D) float32, not normalized.
@@ -114,16 +240,14 @@ def embed_crops(network: nn.Module, folder: CropFolder, samples: NDArray[np.int6
     Raises:
         DatasetError: a crop cannot be read.
     """
-    inner = slice(folder.border_px, folder.border_px + SIZE_PX)
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
     rows = []
     with torch.inference_mode():
         for start in range(0, len(samples), _CROPS_AT_ONCE):
-            chosen = samples[start : start + _CROPS_AT_ONCE]
-            crops = np.stack([folder.read(int(i))[inner, inner] for i in chosen])
-            rows.append(network(to_tensor(crops).to(device)).float().cpu().numpy())
+            batch = crops.read(samples[start : start + _CROPS_AT_ONCE])
+            rows.append(network(batch.to(device)).float().cpu().numpy())
     network.train(was_training)
     result: Floats = np.concatenate(rows)
     return result

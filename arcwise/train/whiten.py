@@ -6,7 +6,7 @@ direction by its size. The map divides each principal axis of the embeddings of 
 photos by a power of its variance: 0 leaves all as it is, 0.5 makes all axes equal, which gives
 too much to noise; 0.25 helped most (docs/experiments.md). No person outside training is used.
 
-It does not know runs. Source: principal component whitening with a fractional power, as in the
+Source: principal component whitening with a fractional power, as in the
 retrieval literature (Jegou and Chum 2012, "Negative evidences and co-occurrences in image
 retrieval"; Radenovic et al. 2018 for learned whitening).
 """
@@ -14,12 +14,19 @@ retrieval"; Radenovic et al. 2018 for learned whitening).
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from arcwise.errors import LearningError
+from arcwise.train.checkpoint import load_checkpoint, restore, save_checkpoint
+from arcwise.train.learner import Learner
+from arcwise.train.material import Material
+from arcwise.train.validate import embed_crops
 from arcwise.types import Floats
 
 _LEAST_VARIANCE = 1e-2  # relative to the largest: axes below are noise and are not raised further
@@ -89,3 +96,44 @@ def fold_map(network: nn.Module, matrix: Floats) -> nn.Module:
 
 def _set(target: Tensor, value: Tensor) -> None:
     target.copy_(value.to(target.dtype))
+
+
+def whiten_network(
+    learner: Learner, material: Material, source: Path, out: Path
+) -> dict[str, Any] | None:
+    """Even out the axes of the network in a checkpoint, and write it as a checkpoint of its own.
+
+    Args:
+        learner: whose network has the same layers.
+        material: whose training photos say what the axes are.
+        source: the checkpoint.
+        out: the new one, which holds nothing but the network.
+
+    Returns:
+        What validation of the result found; None without validation.
+
+    Raises:
+        CheckpointError: the source does not fit.
+        InputError: something cannot be read or written.
+    """
+    power = learner.config.whiten
+    found = load_checkpoint(source)
+    name = "average" if "average" in found.tensors else "network"
+    network = copy.deepcopy(learner.network)
+    tensors = found.tensors[name]
+    restore(network, tensors, what="network", origin=str(source), holds=found.holds)
+    vectors = embed_crops(network, material.crops, material.split.training)
+    whitened = fold_map(network, whitening_map(vectors, power))
+    score: dict[str, Any] | None = None
+    if material.validation is not None:
+        score = {"step": found.step, "whiten": power}
+        score |= asdict(material.validation.score(whitened))
+    state = replace(
+        found,
+        tensors={"network": whitened.state_dict()},
+        config=learner.config.to_dict(),
+        validation=score,
+        shards=(),
+    )
+    save_checkpoint(out, state)
+    return score

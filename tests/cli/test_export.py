@@ -20,7 +20,7 @@ from tests.test_export import DIMENSION, make_run, traced, trained
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(arcwise.export, "_trace", lambda fused: copy.deepcopy(traced()))
+    monkeypatch.setattr(arcwise.export, "_trace", lambda *_: copy.deepcopy(traced()))
     return make_run(tmp_path / "run", trained())
 
 

@@ -38,13 +38,18 @@ PARTS: dict[str, Callable[[Distortion], object]] = {
     "contrast": lambda drawn: drawn.tone.contrast,
     "brightness": lambda drawn: drawn.tone.brightness,
     "color": lambda drawn: (drawn.tone.red, drawn.tone.green, drawn.tone.blue),
+    "saturation": lambda drawn: drawn.tone.saturation,
+    "hue_deg": lambda drawn: drawn.tone.hue_deg,
     "gray": lambda drawn: drawn.is_gray,
     "blur": lambda drawn: drawn.blur_sigma_px,
     "low_resolution": lambda drawn: drawn.low_resolution_px,
     "noise": lambda drawn: drawn.noise_seed,
     "jpeg": lambda drawn: drawn.jpeg_quality,
     "erase": lambda drawn: drawn.hidden,
+    "crop": lambda drawn: drawn.window,
 }
+# The defaults, with what they leave out as well.
+FULL = Augmentation(saturation=0.2, hue_deg=8, crop=0.2)
 
 
 @cache
@@ -111,7 +116,7 @@ def test_crops_of_one_generator_differ() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_change_alone_changes_something(name: str) -> None:
-    only = replace(NONE, **{name: 1 if name in PROBABILITIES else getattr(Augmentation(), name)})
+    only = replace(NONE, **{name: 1 if name in PROBABILITIES else getattr(FULL, name)})
     n_changed = sum((augmented(only, seed=seed) != CENTER).any() for seed in range(12))
     assert n_changed >= (1 if name == "shear" else 10)  # a draw may be next to nothing
 
@@ -158,8 +163,8 @@ def test_no_strength_fails(
 @pytest.mark.parametrize("name", NAMES)
 def test_switching_one_change_off_changes_no_other_draw(name: str) -> None:
     """Neither in the same crop nor in the next ones."""
-    before = draws(Augmentation(), 60)
-    after = draws(replace(Augmentation(), **{name: 0}), 60)
+    before = draws(FULL, 60)
+    after = draws(replace(FULL, **{name: 0}), 60)
     for other, part in PARTS.items():
         same = [part(one) == part(two) for one, two in zip(before, after, strict=True)]
         assert all(same) == (other != name), other
@@ -189,11 +194,13 @@ def test_of_the_crops_30_percent_are_sheared() -> None:
         ("contrast", True),
         ("brightness", False),
         ("color", True),
+        ("saturation", True),
+        ("hue_deg", False),
     ],
 )
 def test_a_sigma_is_that_of_the_draws_none_beyond_3(name: str, is_factor: bool) -> None:
-    sigma = getattr(Augmentation(), name)
-    values = np.array([PARTS[name](drawn) for drawn in draws(Augmentation())], float)
+    sigma = getattr(FULL, name)
+    values = np.array([PARTS[name](drawn) for drawn in draws(FULL)], float)
     values = np.log(values) if is_factor else values
     assert values.std(axis=0) == pytest.approx(sigma, rel=0.06)
     assert values.mean(axis=0) == pytest.approx(0, abs=0.08 * sigma)
@@ -203,6 +210,9 @@ def test_a_sigma_is_that_of_the_draws_none_beyond_3(name: str, is_factor: bool) 
 def test_what_is_drawn_fills_the_documented_ranges() -> None:
     always = draws(ALWAYS)
     hidden = [drawn.hidden for drawn in always if drawn.hidden]
+    windows = [drawn.window for drawn in always if drawn.window]
+    sides = [(one.right - one.left, one.bottom - one.top) for one in windows]
+    inner = [side for side in sides if max(side) < 112]  # others are cut at the edge
     ranges = {
         "blur": ([drawn.blur_sigma_px for drawn in always], 0.5, 1.5),
         "low_resolution": ([drawn.low_resolution_px for drawn in always], 24, 80),
@@ -217,6 +227,32 @@ def test_what_is_drawn_fills_the_documented_ranges() -> None:
         assert min(values) == pytest.approx(least, abs=0.01 * (most - least)), name
         assert max(values) == pytest.approx(most, abs=0.01 * (most - least)), name
         assert np.mean(values) == pytest.approx((least + most) / 2, rel=0.05), name
+    areas = [width * height / 112**2 for width, height in sides]
+    ratios = [width / height for width, height in inner]
+    assert (min(areas), max(areas)) == pytest.approx((0.2, 1), abs=0.01)  # AdaFace
+    assert (min(ratios), max(ratios)) == pytest.approx((3 / 4, 4 / 3), abs=0.02)  # AdaFace
+    assert np.median(np.log(ratios)) == pytest.approx(0, abs=0.02)
+
+
+def test_a_window_lies_inside_and_reaches_every_edge() -> None:
+    for size_px in (112, 5, 1):
+        rng = np.random.default_rng(1)
+        windows = [ALWAYS.draw(rng, size_px=size_px).window for _ in range(300)]
+        assert min(one.left for one in windows) == min(one.top for one in windows) == 0
+        assert max(one.right for one in windows) == max(one.bottom for one in windows) == size_px
+        assert all(0 <= one.left < one.right <= size_px for one in windows)
+        assert all(0 <= one.top < one.bottom <= size_px for one in windows)
+
+
+def test_a_window_keeps_the_face_in_its_place_and_makes_the_rest_black() -> None:
+    bright = np.maximum(CROP, 1)
+    only = replace(NONE, crop=1)
+    for seed in range(10):
+        box = only.draw(np.random.default_rng(seed)).window
+        wanted = np.zeros((112, 112, 3), np.uint8)
+        inside = np.s_[box.top : box.bottom, box.left : box.right]
+        wanted[inside] = bright[16:-16, 16:-16][inside]
+        np.testing.assert_array_equal(augmented(only, seed=seed, crop=bright), wanted)
 
 
 def test_each_noise_is_another() -> None:
@@ -240,13 +276,21 @@ def test_a_drawn_distortion_can_be_applied_again() -> None:
 
 
 def test_changes_are_made_in_the_order_of_the_fields() -> None:
-    """Gray after a tint is gray; what is hidden stays of one level whatever else is done."""
+    """Gray after a tint is gray; what is hidden is of one level; beyond the window all is black."""
     tinted = Distortion(tone=Tone(red=2), is_gray=True).apply(CROP)
     assert (np.ptp(tinted, axis=-1) == 0).all()
     for drawn in draws(ALWAYS, 20):
         box, image = drawn.hidden, drawn.apply(CROP)
-        part = image[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right]
-        assert (part == box.level).all()
+        left, top = max(box.left, drawn.window.left), max(box.top, drawn.window.top)
+        right, bottom = min(box.right, drawn.window.right), min(box.bottom, drawn.window.bottom)
+        assert (image[top : max(bottom, top), left : max(right, left)] == box.level).all()
+        assert not image[drawn.window.bottom :].any()
+        assert not image[:, : drawn.window.left].any()
+
+
+def test_saturation_hue_and_crop_are_off_by_default() -> None:
+    for drawn in draws(Augmentation(), 100):
+        assert (drawn.tone.saturation, drawn.tone.hue_deg, drawn.window) == (1, 0, None)
 
 
 # ── what is refused ──

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from arcwise.data.folder import CropFolder
+from arcwise.data.manifest import CropContract, DetectorStamp
 from arcwise.encode import write_image
 from arcwise.errors import DatasetError, InputError
 from arcwise.image import read_image
@@ -68,3 +69,31 @@ def test_photos_that_lie_beside_the_people_are_not_crops(tmp_path: Path) -> None
     write_image(tmp_path / "Ann.png", np.zeros((112, 112, 3), np.uint8))
     with pytest.raises(DatasetError, match="holds no crops"):
         CropFolder(tmp_path)
+
+
+@pytest.mark.parametrize(("size_px", "border_px"), [(112, 16), (128, 8), (144, 0)])
+def test_the_border_is_what_lies_around_the_size_of_the_network(
+    tmp_path: Path, size_px: int, border_px: int
+) -> None:
+    write_image(tmp_path / "Ann" / "1.png", np.zeros((144, 144, 3), np.uint8))
+    folder = CropFolder(tmp_path, size_px=size_px)
+    assert (folder.size_px, folder.border_px, folder.side_px) == (size_px, border_px, 144)
+
+
+def test_crops_of_448_px_may_have_a_border_that_is_as_wide_in_proportion(tmp_path: Path) -> None:
+    write_image(tmp_path / "Ann" / "1.png", np.zeros((704, 704, 3), np.uint8))
+    assert CropFolder(tmp_path, size_px=448).border_px == 128
+    with pytest.raises(DatasetError, match=r"704x704 px, networks take 440x440"):
+        CropFolder(tmp_path, size_px=440)
+
+
+def test_a_prepared_folder_is_for_the_size_it_was_cut_for(tmp_path: Path) -> None:
+    CropContract(
+        detector=DetectorStamp(name="d", digest="1"), min_face_px=40, source="photos"
+    ).save(tmp_path)
+    with pytest.raises(DatasetError, match="was prepared for 112 px, the network takes 128 px"):
+        CropFolder(tmp_path, size_px=128)
+
+
+def test_the_file_of_a_crop_is_given_as_it_is(crops: Path) -> None:
+    assert CropFolder(crops).content(20) == (crops / "person3" / "2.png").read_bytes()

@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,23 +14,23 @@ import torch
 from torch import Tensor
 
 from arcwise.errors import LearningError
-from arcwise.nn.head import (
-    HeadResult,
-    MarginHead,
-    automatic_scale,
-    expected_first_loss,
-    normalize_rows,
-)
+from arcwise.nn.fixed import FixedMargin
+from arcwise.nn.focal import focus
+from arcwise.nn.head import HeadResult, MarginHead, normalize_rows
+from arcwise.nn.losses import build_rule
 from arcwise.nn.margin import Margin, apply_margin, arcface, cosface
+from arcwise.nn.rule import Rule
 
 CM1 = Margin(1, 0.3, 0.2)
 A_SOFTMAX = Margin(4, beyond_pi="extend")
 SIX = (arcface(), Margin(m2=0.5, beyond_pi="none"), cosface(), CM1, A_SOFTMAX, Margin())
 
 
-def make_head(n: int = 5, *, margin: Margin | None = None, scale: float = 16.0) -> MarginHead:
+def make_head(
+    n: int = 5, *, margin: Margin | None = None, scale: float = 16.0, **options: Any
+) -> MarginHead:
     torch.manual_seed(1)
-    return MarginHead(8, n, margin=margin or arcface(), scale=scale)
+    return MarginHead(8, n, FixedMargin(margin or arcface(), scale), **options)
 
 
 def make_batch(n_samples: int = 6, n: int = 5) -> tuple[Tensor, Tensor]:
@@ -46,7 +47,7 @@ def gradients(head: MarginHead, embeddings: Tensor) -> tuple[Tensor, Tensor]:
 
 def all_finite(head: MarginHead, embeddings: Tensor, result: HeadResult) -> bool:
     result.loss.backward()
-    numbers = (result.loss, result.target_angle_rad, result.share_beyond_pi, result.mean_norm)
+    numbers = [getattr(result, field.name) for field in fields(result) if field.name != "details"]
     return all(bool(torch.isfinite(t).all()) for t in (*numbers, *gradients(head, embeddings)))
 
 
@@ -55,7 +56,8 @@ def all_finite(head: MarginHead, embeddings: Tensor, result: HeadResult) -> bool
 
 def naive_loss(x: np.ndarray, weight: np.ndarray, labels: list[int], head: MarginHead) -> float:
     """-log softmax of s psi(theta_y) among s cos(theta_j), one sample after the other, float64."""
-    margin, losses = head.margin, []
+    assert isinstance(head.rule, FixedMargin)
+    margin, losses = head.rule.margin, []
     for row, label in zip(x, labels, strict=True):
         logits = []
         for j, center in enumerate(weight):
@@ -68,7 +70,7 @@ def naive_loss(x: np.ndarray, weight: np.ndarray, labels: list[int], head: Margi
                 psi = cosine - margin.m2 * math.sin(margin.m2)
             if margin.beyond_pi == "extend":
                 psi = (-1) ** int(phi // math.pi) * psi - 2 * (phi // math.pi)
-            logits.append(head.scale * (psi - margin.m3 if j == label else cosine))
+            logits.append(head.rule.scale * (psi - margin.m3 if j == label else cosine))
         greatest = max(logits)
         total = sum(math.exp(logit - greatest) for logit in logits)
         losses.append(math.log(total) + greatest - logits[label])
@@ -319,6 +321,153 @@ def test_a_head_of_half_precision_still_computes_in_float32():
     assert all_finite(head, half, result)
 
 
+# ── several centers, filter, focal factor ──
+
+
+def naive_head(
+    x: np.ndarray,
+    weight: np.ndarray,
+    labels: list[int],
+    *,
+    subcenters: int = 1,
+    above: float | None = None,
+    gamma: float | None = None,
+) -> float:
+    """ArcFace 0.5 of scale 16 in float64: largest of K cosines, twins at 0, focal factor."""
+    losses = []
+    for row, label in zip(x, labels, strict=True):
+        logits = []
+        for j in range(len(weight) // subcenters):
+            cosine = max(
+                float(row @ center / np.linalg.norm(row) / np.linalg.norm(center))
+                for center in weight[j * subcenters : (j + 1) * subcenters]
+            )
+            if j == label:
+                theta = math.acos(cosine)
+                assert theta < math.pi - 0.5
+                cosine = math.cos(theta + 0.5)
+            elif above is not None and cosine > above:
+                cosine = 0.0
+            logits.append(16 * cosine)
+        loss = math.log(sum(math.exp(logit) for logit in logits)) - logits[label]
+        losses.append(loss if gamma is None else (1 - math.exp(-loss)) ** gamma * loss)
+    return sum(losses) / len(losses)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"subcenters": 1},
+    {"subcenters": 3},
+    {"filter_above": 0.1},
+    {"subcenters": 2, "filter_above": 0.2, "focal_gamma": 2.0},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_a_head_with_options_equals_the_naive_loop(options: dict[str, Any]):
+    head = make_head(**options).double()
+    embeddings, labels = make_batch(12)
+    x = embeddings.detach().double()
+    expected = naive_head(
+        x.numpy(),
+        head.weight.detach().numpy(),
+        labels.tolist(),
+        subcenters=options.get("subcenters", 1),
+        above=options.get("filter_above"),
+        gamma=options.get("focal_gamma"),
+    )
+    assert head(x, labels).loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_the_gradient_of_a_head_with_options_is_the_exact_one(options: dict[str, Any]):
+    head = make_head(3, **options).double()
+    embeddings, labels = make_batch(4, 3)
+    x, weight = embeddings.detach().double().requires_grad_(), head.weight.detach().clone()
+
+    def find_loss(x: Tensor, weight: Tensor) -> Tensor:
+        found = torch.func.functional_call(head, {"weight": weight}, (x, labels))
+        return found.loss
+
+    assert torch.autograd.gradcheck(find_loss, (x, weight.requires_grad_()))
+
+
+def test_one_center_is_the_plain_head_and_equal_ones_change_nothing():
+    plain, (embeddings, labels) = make_head(), make_batch()
+    thrice = make_head(subcenters=3)
+    assert thrice.weight.shape == (15, 8)
+    with torch.no_grad():
+        thrice.weight.copy_(plain.weight.repeat_interleave(3, dim=0))
+    assert torch.equal(
+        make_head(subcenters=1)(embeddings, labels).loss, plain(embeddings, labels).loss
+    )
+    thrice_loss = thrice(embeddings, labels).loss
+    assert thrice_loss.item() == pytest.approx(plain(embeddings, labels).loss.item(), rel=1e-6)
+
+
+def test_only_the_nearest_center_of_an_identity_learns():
+    head, (embeddings, labels) = make_head(subcenters=3), make_batch(1)
+    with torch.no_grad():
+        head.weight[3] = head.weight[4]  # the second identity's first two centers are equal
+    head(embeddings, labels).loss.backward()
+    assert head.weight.grad is not None
+    learned = head.weight.grad.abs().sum(dim=1).view(5, 3) > 0
+    assert learned.sum(dim=1).tolist() == [1, 1, 1, 1, 1]
+
+
+def test_a_filtered_identity_counts_as_orthogonal_and_gets_no_gradient():
+    head, embeddings = make_head(3, filter_above=0.4), torch.zeros(1, 8)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[0, 0] = head.weight[1, 1] = 1
+        head.weight[2, :2] = torch.tensor([0.8, 0.6])  # another name of the same person
+        embeddings[0, :2] = torch.tensor([0.8, 0.6])
+    result = head(embeddings, torch.tensor([0]))
+    logits = 16 * torch.tensor([math.cos(math.acos(0.8) + 0.5), 0.0, 0.0])
+    expected = torch.logsumexp(logits, 0) - logits[0]
+    assert result.loss.item() == pytest.approx(expected.item(), rel=1e-3)  # 0.6 is filtered, too
+    result.loss.backward()
+    assert head.weight.grad is not None
+    assert head.weight.grad[0].any()
+    assert not head.weight.grad[1:].any()
+    assert head(embeddings, torch.tensor([2])).loss > 0  # the true one is never filtered
+    assert result.accuracy.item() == 0  # as it is by the bare cosines
+
+
+def test_the_focal_factor_is_of_each_sample_or_of_the_batch():
+    embeddings, labels = make_batch()
+    labels[2] = -1
+    counts = labels >= 0
+    head = make_head()
+    each = torch.stack([head(embeddings[i : i + 1], labels[i : i + 1]).loss for i in range(6)])
+    for form in ("per_sample", "batch_mean"):
+        expected = focus(each, 2.0, form, counts=counts).sum() / 5
+        result = make_head(focal_gamma=2.0, focal_form=form)(embeddings, labels)
+        assert result.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.equal(
+        make_head(focal_gamma=0.0)(embeddings, labels).loss, head(embeddings, labels).loss
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"filter_above": 1.5}, r"left out above 1\.5"),
+        ({"filter_above": math.nan}, "left out above nan"),
+        ({"focal_gamma": -1.0}, r"0 or more, got -1\.0"),
+        ({"focal_form": "mean"}, "no form of the focal loss of the name 'mean'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], words: str):
+    with pytest.raises(LearningError, match=words) as caught:
+        make_head(**options)
+    assert caught.value.hint
+
+
+def test_inner_products_are_not_filtered():
+    with pytest.raises(LearningError, match=r"above 0\.4 with Softmax"):
+        MarginHead(8, 5, build_rule("softmax", scale=1), filter_above=0.4)
+
+
 # ── what it costs ──
 
 
@@ -371,10 +520,29 @@ def test_nothing_is_beyond_pi_with_cosface():
     assert result.share_beyond_pi.item() == 0
 
 
+def test_accuracy_is_the_share_of_samples_nearest_to_their_own_center_without_margin():
+    head = make_head(margin=arcface(1.5))
+    own = head.weight.detach().clone()
+    labels = torch.tensor([0, 1, 2, 0, -1])  # the fourth is at the center of another
+    result = head(own, labels)
+    assert result.accuracy.item() == pytest.approx(3 / 4)
+    assert head(torch.zeros(2, 8), labels[:2]).accuracy.item() == 0  # near to none
+    assert head(own, torch.full((5,), -1)).accuracy.item() == 0
+
+
+def test_the_details_are_what_the_rule_knows():
+    torch.manual_seed(1)
+    head, (embeddings, labels) = MarginHead(8, 5, build_rule("adaface", scale=16)), make_batch()
+    result = head(embeddings, labels)
+    assert list(result.details) == ["norm_mean", "norm_deviation"]
+    assert all(not value.requires_grad for value in result.details.values())
+    assert make_head()(embeddings, labels).details == {}
+
+
 def test_only_the_loss_carries_a_gradient():
     result = make_head()(*make_batch())
     assert result.loss.requires_grad
-    others = (result.target_angle_rad, result.share_beyond_pi, result.mean_norm)
+    others = (result.target_angle_rad, result.share_beyond_pi, result.mean_norm, result.accuracy)
     assert not any(tensor.requires_grad for tensor in others)
     assert all(tensor.shape == () for tensor in (result.loss, *others))
 
@@ -383,7 +551,7 @@ def test_only_the_loss_carries_a_gradient():
 
 
 def test_a_new_head_holds_one_center_per_identity_of_deviation_001():
-    head = MarginHead(512, 300, margin=arcface(), scale=64)
+    head = MarginHead(512, 300, FixedMargin(arcface(), 64))
     assert head.weight.shape == (300, 512)
     assert head.weight.dtype == torch.float32
     assert head.weight.std().item() == pytest.approx(0.01, rel=0.02)
@@ -393,63 +561,24 @@ def test_a_new_head_holds_one_center_per_identity_of_deviation_001():
 
 
 @pytest.mark.parametrize(
-    ("n_identities", "scale", "margin", "allowed"),
+    ("sizes", "words"),
     [
-        (100, 64.0, arcface(), 1.5),  # few identities: the true mean is 0.6 lower
-        (1000, 64.0, cosface(), 0.8),
-        (1000, automatic_scale(1000), arcface(), 0.1),
-        (1000, 16.0, CM1, 0.2),
+        ((0, 5, 1), "5 identities and 0 dimensions"),
+        ((8, 0, 1), "0 identities and 8 dimensions"),
+        ((8, 5, 0), "0 centers each"),
     ],
 )
-def test_the_first_loss_is_as_expected(
-    n_identities: int, scale: float, margin: Margin, allowed: float
-):
-    torch.manual_seed(4)
-    head = MarginHead(512, n_identities, margin=margin, scale=scale)
-    labels = torch.randint(0, n_identities, (256,))
-    result = head(torch.randn(256, 512), labels)
-    expected = expected_first_loss(n_identities, margin, scale, 512)
-    assert result.loss.item() == pytest.approx(expected, abs=allowed)
-    assert result.target_angle_rad.item() == pytest.approx(math.pi / 2, abs=0.01)
-    assert result.share_beyond_pi.item() == 0
-
-
-def test_the_expected_first_loss_is_the_closed_form_of_the_papers():
-    closed = math.log(9999) + 64**2 / 1024
-    assert expected_first_loss(10_000, arcface(), 64, 512) == pytest.approx(
-        closed + 64 * math.sin(0.5)
-    )
-    assert expected_first_loss(10_000, cosface(), 64, 512) == pytest.approx(closed + 64 * 0.4)
-    assert expected_first_loss(10_000, A_SOFTMAX, 64, 512) == pytest.approx(closed + 64 * 3)
-    assert expected_first_loss(2, Margin(), 1e-3, 512) == pytest.approx(math.log(2))
-    assert expected_first_loss(1, arcface(), 64, 512) == 0
-
-
-def test_the_automatic_scale_grows_with_the_identities_from_2():
-    assert automatic_scale(1) == automatic_scale(2) == automatic_scale(5) == 2
-    assert automatic_scale(1001) == pytest.approx(math.sqrt(2) * math.log(1000))
-
-
-@pytest.mark.parametrize(
-    ("dimension", "n_identities", "scale", "words"),
-    [
-        (0, 5, 64.0, "5 identities and 0 dimensions"),
-        (8, 0, 64.0, "0 identities and 8 dimensions"),
-        (8, 5, 0.0, r"above 0, got 0\.0"),
-        (8, 5, math.nan, "above 0, got nan"),
-        (8, 5, math.inf, "above 0, got inf"),
-    ],
-)
-def test_a_head_of_nothing_is_refused(dimension: int, n_identities: int, scale: float, words: str):
+def test_a_head_of_nothing_is_refused(sizes: tuple[int, int, int], words: str):
+    dimension, n_identities, subcenters = sizes
     with pytest.raises(LearningError, match=words):
-        MarginHead(dimension, n_identities, margin=arcface(), scale=scale)
-    with pytest.raises(LearningError, match=words):
-        expected_first_loss(n_identities, arcface(), scale, dimension)
+        MarginHead(dimension, n_identities, Rule(16), subcenters=subcenters)
 
 
-def test_no_identities_have_no_scale():
-    with pytest.raises(LearningError, match="0 identities"):
-        automatic_scale(0)
+def test_a_rule_for_other_identities_is_refused():
+    rule = FixedMargin(arcface(), 16, margins_by_class=torch.full((4,), 0.3))
+    assert MarginHead(8, 4, rule).n_identities == 4
+    with pytest.raises(LearningError, match="margins of 4 identities, a head of 5"):
+        MarginHead(8, 5, rule)
 
 
 def test_the_head_says_psi_as_apply_margin_does():

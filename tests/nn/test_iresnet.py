@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from arcwise.errors import LearningError
-from arcwise.nn.iresnet import BLOCKS, IResNet
+from arcwise.nn.iresnet import BLOCKS, OUTPUTS, IResNet
 
 Weights = dict[str, Tensor]
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -62,7 +63,7 @@ def published_names(n_blocks: tuple[int, ...]) -> Iterator[str]:
     yield from norm("features")
 
 
-def naive_forward(x: Tensor, w: Weights, n_blocks: tuple[int, ...]) -> Tensor:
+def naive_forward(x: Tensor, w: Weights, n_blocks: tuple[int, ...], *, output: str = "e") -> Tensor:
     """The forward pass from the weights `w` alone, by their published names."""
 
     def norm(x: Tensor, name: str) -> Tensor:
@@ -85,17 +86,27 @@ def naive_forward(x: Tensor, w: Weights, n_blocks: tuple[int, ...]) -> Tensor:
             inside = torch.conv2d(norm(x, f"{name}.bn1"), w[f"{name}.conv1.weight"], padding=1)
             inside = bend(norm(inside, f"{name}.bn2"), f"{name}.prelu")
             inside = torch.conv2d(inside, w[f"{name}.conv2.weight"], padding=1, stride=stride)
-            x = norm(inside, f"{name}.bn3") + shortcut
+            inside = norm(inside, f"{name}.bn3")
+            if f"{name}.se.fc1.weight" in w:
+                squeezed = inside.mean((2, 3)) @ w[f"{name}.se.fc1.weight"].flatten(1).T
+                said = squeezed.clamp(min=0) @ w[f"{name}.se.fc2.weight"].flatten(1).T
+                inside = inside / (1 + torch.exp(-said[:, :, None, None]))
+            x = inside + shortcut
+    if output == "gdc":  # one weight for each place of a channel
+        flat = norm((x * w["pool.0.weight"][:, 0]).sum((2, 3)), "pool.1")
+        return norm(flat @ w["fc.weight"].T + w["fc.bias"], "features")
     x = norm(x, "bn2")
+    if output == "gap":
+        flat = bend(x, "pool.0").mean((2, 3))
+        return norm(flat @ w["fc.weight"].T + w["fc.bias"], "features")
     fc = w["fc.weight"].reshape(-1, 512, 7, 7)  # column c * 49 + h * 7 + w
     return norm(torch.einsum("bchw,dchw->bd", x, fc) + w["fc.bias"], "features")
 
 
-@pytest.fixture(scope="module")
-def small() -> IResNet:
+def like_trained(**options: Any) -> IResNet:
     """IResNet-18 with weights and statistics like those of a trained network, in eval mode."""
     torch.manual_seed(5)
-    network = IResNet(18, dimension=8)
+    network = IResNet(18, dimension=8, **options)
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight)
@@ -109,6 +120,11 @@ def small() -> IResNet:
             part.running_mean.normal_(0, 0.3)
             part.running_var.uniform_(0.5, 2)
     return network.eval()
+
+
+@pytest.fixture(scope="module")
+def small() -> IResNet:
+    return like_trained()
 
 
 # The published weights
@@ -132,6 +148,37 @@ def test_every_depth_has_as_many_weights_as_the_published_one(
     assert len(network.state_dict()) == n_tensors
     assert count(network, nn.Conv2d) == n_convolutions
     assert count(network, nn.PReLU) == n_prelus
+
+
+@pytest.mark.parametrize(("depth", "n_weights"), [(50, 43_813_568), (100, 65_528_384)])
+def test_squeeze_and_excitation_has_as_many_weights_as_the_published_one(
+    depth: int, n_weights: int
+) -> None:
+    """Counted on the published networks; reference: InsightFace's layout."""
+    with torch.device("meta"):
+        network = IResNet(depth, se=True)
+    assert sum(weight.numel() for weight in network.parameters()) == n_weights
+
+
+@pytest.mark.parametrize(
+    ("output", "n_features", "n_pooling"),
+    [("e", 512 * 49, 0), ("gap", 512, 512), ("gdc", 512, 512 * 49)],
+)
+def test_an_output_takes_as_many_features_as_it_leaves(
+    output: str, n_features: int, n_pooling: int
+) -> None:
+    """The BatchNorm of 512 stands before two of them, and after the convolution of "gdc"."""
+    with torch.device("meta"):
+        plain, network = IResNet(18, dimension=64), IResNet(18, dimension=64, output=output)
+    n_plain, n = (sum(w.numel() for w in net.parameters()) for net in (plain, network))
+    assert n_plain - n == 64 * (512 * 49 - n_features) - n_pooling
+    assert network.fc.in_features == n_features
+
+
+def test_an_unknown_output_says_which_there_are() -> None:
+    with pytest.raises(LearningError, match="no output of IResNet is called 'Z'") as caught:
+        IResNet(18, output="Z")
+    assert "e, gap, gdc" in caught.value.hint
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -227,6 +274,17 @@ def test_it_answers_as_the_plain_forward_from_the_published_names(small: IResNet
     crops = torch.rand(1, 3, 112, 112) * 2 - 1
     expected = naive_forward(crops, small.state_dict(), BLOCKS[18])
     assert (small(crops) - expected).norm() < 1e-4 * expected.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_with_squeeze_and_excitation_and_any_output_it_answers_as_the_plain_forward(
+    output: str,
+) -> None:
+    network = like_trained(se=True, output=output)
+    crops = torch.rand(2, 3, 112, 112) * 2 - 1
+    expected = naive_forward(crops, network.state_dict(), BLOCKS[18], output=output)
+    assert (network(crops) - expected).norm() < 1e-4 * expected.norm()
 
 
 @torch.no_grad()

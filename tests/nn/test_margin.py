@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from arcwise.errors import LearningError
-from arcwise.nn.margin import MARGINS, BeyondPi, Gradient, Margin, apply_margin, arcface, cosface
+from arcwise.nn.margin import BeyondPi, Gradient, Margin, apply_margin, arcface, cosface
 
 ARCFACES = [Margin(m2=0.5, beyond_pi=name) for name in ("linear", "none", "clip", "extend")]
 CM1 = Margin(1, 0.3, 0.2)
@@ -264,6 +264,94 @@ def test_a_margin_never_helps_the_true_identity(margin: Margin, strength: float,
         assert psi.item() <= cosine + 1e-12
 
 
+# ── a margin for each sample ──
+
+
+@pytest.mark.parametrize("margin", ALL, ids=repr)
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_each_sample_gets_its_own_margin(margin: Margin, dtype: torch.dtype, allowed: float):
+    grid = torch.cat((cosines(dtype), torch.tensor(CORNERS, dtype=dtype)))
+    rng = np.random.default_rng(3)
+    m2 = torch.tensor(rng.uniform(0, 1.5, len(grid)), dtype=dtype)
+    m3 = torch.tensor(rng.uniform(0, 0.5, len(grid)), dtype=dtype)
+    psi = apply_margin(grid, replace(margin, m2=0.1), m2=m2)
+    both = apply_margin(grid, replace(margin, easy_margin=False), m2=m2, m3=m3)
+    for c, a, b, one, two in zip(*(t.tolist() for t in (grid, m2, m3, psi, both)), strict=True):
+        assert one == pytest.approx(naive_psi(c, replace(margin, m2=a)), abs=allowed)
+        expected = naive_psi(c, replace(margin, m2=a, m3=b, easy_margin=False))
+        assert two == pytest.approx(expected, abs=allowed)
+
+
+@pytest.mark.parametrize("margin", ALL, ids=repr)
+def test_equal_margins_of_all_samples_are_the_margin(margin: Margin):
+    grid = torch.cat((cosines(), torch.tensor(CORNERS, dtype=torch.float64)))
+    m2, m3 = torch.full_like(grid, margin.m2), torch.full_like(grid, margin.m3)
+    for strength in (1.0, 0.3, 0.0):
+        leaf, other = grid.clone().requires_grad_(), grid.clone().requires_grad_()
+        whole = apply_margin(leaf, margin, strength)
+        each = apply_margin(other, margin, strength, m2=m2, m3=m3)
+        torch.testing.assert_close(each, whole, rtol=0, atol=1e-12)
+        whole.sum().backward()
+        each.sum().backward()
+        torch.testing.assert_close(other.grad, leaf.grad, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("margin", ALL, ids=repr)
+def test_the_gradient_of_a_margin_is_that_of_the_value(margin: Margin):
+    """Away from the jumps of the value and of the slope, where there is no derivative."""
+    rng = np.random.default_rng(6)
+    cosine = torch.tensor(rng.uniform(-0.95, 0.95, 60))
+    m2, m3 = torch.tensor(rng.uniform(0.05, 1.5, 60)), torch.tensor(rng.uniform(0.05, 0.5, 60))
+    phi = margin.m1 * cosine.acos() + m2
+    near = ((phi / math.pi - (phi / math.pi).round()).abs() < 1e-3) | (cosine.abs() < 1e-3)
+    leaves = [t[~near].clone().requires_grad_() for t in (cosine, m2, m3)]
+    assert len(leaves[0]) > 50
+
+    def find_psi(c: Tensor, m2: Tensor, m3: Tensor) -> Tensor:
+        return apply_margin(c, margin, 0.7, m2=m2, m3=m3)
+
+    weak = margin.weaken(0.7)
+    phi = weak.m1 * leaves[0].acos() + 0.7 * leaves[1]
+    assert ((phi / math.pi - (phi / math.pi).round()).abs() > 1e-4).all()
+    assert torch.autograd.gradcheck(find_psi, leaves)
+
+
+def test_straight_through_gives_margins_no_gradient():
+    margin = Margin(m2=0.5, gradient="straight_through")
+    leaves = [torch.tensor([0.5], requires_grad=True) for _ in range(3)]
+    apply_margin(leaves[0], margin, m2=leaves[1], m3=leaves[2]).sum().backward()
+    assert [float(leaf.grad) for leaf in leaves if leaf.grad is not None] == [1, 0, 0]
+
+
+def test_a_margin_that_makes_the_angle_smaller_stops_just_after_0():
+    cosine = torch.tensor([0.3, 0.9, 1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    m2 = torch.tensor([-0.4, -0.5, -0.4, 0.0], dtype=torch.float64, requires_grad=True)
+    psi = apply_margin(cosine, Margin(beyond_pi="clip"), m2=m2)
+    angle = math.acos(0.3)
+    expected = [math.cos(angle - 0.4), math.cos(1e-3), math.cos(1e-3), 1.0]
+    assert psi.tolist() == pytest.approx(expected, abs=1e-15)
+    psi.sum().backward()
+    assert cosine.grad is not None
+    assert m2.grad is not None
+    assert cosine.grad[0].item() == pytest.approx(math.sin(angle - 0.4) / math.sin(angle))
+    assert m2.grad[0].item() == pytest.approx(-math.sin(angle - 0.4))
+    assert cosine.grad[1:].tolist() == pytest.approx([0, 0, 1], abs=1e-7)
+    assert m2.grad[1:].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("margin", ALL, ids=repr)
+def test_margins_of_samples_are_finite_at_every_corner(margin: Margin):
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        corners = torch.tensor(CORNERS, dtype=dtype)
+        for m2 in (0.0, 1e-9, 0.5, math.pi / 2):
+            leaves = [corners.clone().requires_grad_(), torch.full_like(corners, m2)]
+            leaves[1].requires_grad_()
+            psi = apply_margin(leaves[0], margin, m2=leaves[1])
+            psi.sum().backward()
+            assert torch.isfinite(psi).all()
+            assert all(torch.isfinite(t.grad).all() for t in leaves if t.grad is not None)
+
+
 # ── strength ──
 
 
@@ -324,13 +412,13 @@ def test_the_limit_is_the_angle_that_reaches_pi_with_its_margin():
     assert cosface().limit_rad == Margin(0.5, beyond_pi="none").limit_rad == math.pi
 
 
-def test_margins_go_by_name():
-    assert MARGINS["arcface"](0.5) == arcface() == Margin(m2=0.5)
-    assert MARGINS["cosface"](0.35) == cosface(0.35) == Margin(m3=0.35)
+def test_arcface_adds_to_the_angle_and_cosface_takes_from_the_cosine():
+    assert arcface() == Margin(m2=0.5)
+    assert cosface() == Margin(m3=0.4)
+    assert (arcface(0.3).m2, cosface(0.35).m3) == (0.3, 0.35)
 
 
 def test_the_page_names_every_convention():
     page = Path(__file__).parents[2].joinpath("docs", "losses.md").read_text(encoding="utf-8")
     words = [*(field.name for field in fields(Margin)), *get_args(BeyondPi), *get_args(Gradient)]
     assert [word for word in words if word not in page] == []
-    assert all(f"`{name}(" in page for name in MARGINS)

@@ -37,6 +37,22 @@ def test_what_was_saved_is_loaded_in_float32(network: nn.Module, tmp_path: Path)
     network.load_state_dict(found.tensors)
 
 
+def test_a_file_says_the_options_of_its_network(network: nn.Module, tmp_path: Path) -> None:
+    options = {"scale": 1, "blocks": (2, 4, 6, 2)}
+    path = save_weights(tmp_path / "w.safetensors", network, **TINY, options=options)
+    found = load_weights(path).network
+    assert found == TINY | {"options": {"scale": 1, "blocks": [2, 4, 6, 2]}}
+
+
+def test_without_options_the_file_is_what_it_was_before_there_were_any(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    older = save_weights(tmp_path / "a.safetensors", network, **TINY)
+    newer = save_weights(tmp_path / "b.safetensors", network, **TINY, options={})
+    assert older.read_bytes() == newer.read_bytes()
+    assert load_weights(older).network == TINY
+
+
 def test_the_statistics_of_a_batch_norm_keep_every_bit(network: nn.Module, tmp_path: Path) -> None:
     found = load_weights(save_weights(tmp_path / "w.safetensors", network, **TINY))
     for name in ("1.running_var", "1.running_mean", "1.num_batches_tracked"):
@@ -74,6 +90,13 @@ def test_a_weight_that_half_precision_cannot_hold_is_refused(
         ({"arcwise-weights": "[]"}, "is damaged"),
         ({"arcwise-weights": '{"version": 1, "network": {"name": "compact"}}'}, "is damaged"),
         ({"arcwise-weights": '{"version": 2, "nets": []}'}, "has format 2"),
+        (
+            {
+                "arcwise-weights": '{"version": 1, "network": '
+                '{"name": "compact", "dimension": 4, "options": 3}}'
+            },
+            "is damaged",
+        ),
     ],
 )
 def test_a_file_without_our_note_is_refused(

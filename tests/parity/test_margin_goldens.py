@@ -3,8 +3,9 @@
 Sources: Deng et al., ArcFace (2022), for the combined margins CM1 and CM2; Wang et al., CosFace
 (2018); Liu et al., SphereFace (2017), psi of A-Softmax; the fallback beyond pi as in the published
 training code of CurricularFace and MagFace, the bare formula as in that of InsightFace; Zhang et
-al., AdaCos (2019), for the scale. The numbers were worked out from those formulae apart from this
-package.
+al., AdaCos (2019), for the scale; Kim et al., AdaFace (2022); Meng et al., MagFace (2021); Huang et
+al., CurricularFace (2020); margins by number of photos as mmpretrain has them. The numbers were
+worked out from those formulae apart from this package.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import math
 import pytest
 import torch
 
-from arcwise.nn.head import automatic_scale, expected_first_loss
+from arcwise.nn.adaface import AdaFace
+from arcwise.nn.curricularface import CurricularFace
+from arcwise.nn.expect import automatic_scale, expected_first_loss
+from arcwise.nn.fixed import FixedMargin, adaptive_margins
+from arcwise.nn.magface import MagFace
 from arcwise.nn.margin import Margin, apply_margin, arcface, cosface
+from arcwise.nn.rule import Observed
+from arcwise.nn.sphereface import ASoftmax
 
 BARE = Margin(m2=0.5, beyond_pi="none")
 
@@ -76,9 +83,61 @@ def test_the_exact_slope_of_arcface_is_sin_of_theta_plus_m_by_sin_theta(
 def test_the_first_loss_is_the_one_such_runs_begin_with(
     margin: Margin, n_identities: int, loss: float
 ):
-    assert expected_first_loss(n_identities, margin, 64, 512) == pytest.approx(loss, abs=0.05)
+    rule = FixedMargin(margin, 64)
+    assert expected_first_loss(n_identities, rule, 512) == pytest.approx(loss, abs=0.05)
 
 
 @pytest.mark.parametrize(("n_identities", "scale"), [(100, 6.5), (10_000, 13.0), (93_431, 16.2)])
 def test_the_automatic_scale_is_that_of_adacos(n_identities: int, scale: float):
     assert automatic_scale(n_identities) == pytest.approx(scale, abs=0.05)
+
+
+# ── at cos theta = 0.5, an angle of 60 degrees ──
+
+
+def observe(norm: float, strength: float = 1.0) -> Observed:
+    cosines = torch.tensor([0.5], dtype=torch.float64)
+    return Observed(cosines, torch.tensor([norm]), torch.tensor([0]), strength)
+
+
+@pytest.mark.parametrize(("norm", "psi"), [(0.0, 0.1232843), (20.0, 0.1), (100.0, -0.0022233)])
+def test_adaface_at_low_medium_and_high_quality(norm: float, psi: float):
+    rule, batch = AdaFace(64, margin=0.4), observe(norm)
+    rule.deviation.fill_(1.0)  # around a mean length of 20
+    found = rule.find_psi(batch.cosines, batch.norms, batch, torch.tensor([0]))
+    assert found.item() == pytest.approx(psi, abs=1e-7)
+
+
+def test_magface_at_a_length_of_30():
+    rule, batch = MagFace(64, easy_margin=False, penalty=1.0), observe(30.0)
+    assert rule.find_margins(batch.norms).item() == pytest.approx(0.52)
+    found = rule.find_psi(batch.cosines, batch.norms, batch, torch.tensor([0]))
+    assert found.item() == pytest.approx(0.0035988, abs=1e-7)
+    assert rule.find_penalty(batch.norms).item() == pytest.approx(0.0358127, abs=1e-7)
+
+
+def test_curricularface_at_a_hard_identity_of_cosine_06():
+    rule = CurricularFace(64)
+    rule.t.fill_(0.1)
+    others = rule.change_others(torch.tensor([[0.5, 0.6]], dtype=torch.float64), observe(1.0))
+    assert others[0, 1].item() == pytest.approx(0.42)
+
+
+def test_a_softmax_when_nothing_is_left_of_the_bare_cosine():
+    rule, batch = ASoftmax(start=0.0, least=0.0), observe(3.0)
+    found = rule.find_psi(batch.cosines, batch.norms, batch, torch.tensor([0]))
+    assert found.item() == pytest.approx(-1.5)
+    assert rule.find_scale(batch.norms).item() == 3
+
+
+@pytest.mark.parametrize(("it", "lam"), [(1, 892.857), (100, 76.923), (1658, 5.001), (10**6, 5.0)])
+def test_the_annealing_of_a_softmax(it: int, lam: float):
+    rule = ASoftmax()
+    rule.it.fill_(it)
+    assert rule.describe()["lambda"].item() == pytest.approx(lam, abs=1e-3)
+
+
+def test_adaptive_margins_of_10_100_and_1000_photos():
+    """n^-0.25: 0.5623, 0.3162, 0.1778; stretched to 0.05..0.5."""
+    found = adaptive_margins(torch.tensor([10, 100, 1000]))
+    assert found.tolist() == pytest.approx([0.5, 0.211971, 0.05], abs=1e-5)

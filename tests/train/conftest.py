@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from arcwise.nn import BACKBONES
+from arcwise.nn import BACKBONES, Backbone
 from arcwise.train.config import TrainConfig, load_config
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ SETTINGS = (
 @pytest.fixture
 def configure(drawn_crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
     """Makes a config of a run on the drawn crops: 5 people to learn, 3 to validate, 9 steps."""
-    monkeypatch.setitem(BACKBONES, "tiny", TinyNet)
+    monkeypatch.setitem(BACKBONES, "tiny", Backbone(TinyNet))
 
     def make(*words: str, run: str = "run") -> TrainConfig:
         return load_config(

@@ -234,7 +234,9 @@ def write_note(path: Path, note: object, **tensors: Tensor) -> Path:
 
 def good_note() -> dict[str, object]:
     return {
-        "version": 1,
+        "version": 2,
+        "loss_scale": [1.0, 0.0],
+        "shards": [],
         "config": {},
         "step": 1,
         "n_identities": 2,
@@ -260,8 +262,8 @@ def test_weights_of_somebody_else_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_told(tmp_path: Path) -> None:
-    error = refuse(write_note(tmp_path / "a", {"version": 2, "anything": "else"}))
-    assert "format 2, this arcwise reads format 1" in str(error)
+    error = refuse(write_note(tmp_path / "a", {"version": 3, "anything": "else"}))
+    assert "format 3, this arcwise reads format 2" in str(error)
     assert "newer arcwise" in error.hint
 
 
@@ -272,7 +274,7 @@ def test_a_newer_format_is_told(tmp_path: Path) -> None:
         "[1]",
         good_note() | {"step": -1},
         good_note() | {"step": "1"},
-        good_note() | {"version": "1"},
+        good_note() | {"version": "2"},
         good_note() | {"people_digest": "abc"},
         good_note() | {"extra": 1},
         {key: value for key, value in good_note().items() if key != "config"},

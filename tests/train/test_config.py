@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from arcwise.data.augment import Augmentation
 from arcwise.errors import InputError, SettingsError
-from arcwise.nn.margin import Margin
 from arcwise.train.config import (
     FREE_ON_RESUME,
     KEYS,
@@ -31,6 +30,9 @@ from arcwise.train.config import (
 
 NEEDED = ["run=runs/a", "data.folder=crops"]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
+
+
+TRIPLET = ("triplet={}", "data.sampler=pk")
 
 
 def load(*words: str) -> TrainConfig:
@@ -98,7 +100,7 @@ def test_of_two_words_the_last_wins() -> None:
         ("optimizer.clip_norm=", None),
         ("head.scale=auto", "auto"),
         ("head.scale=64", 64.0),
-        ("head.easy_margin=true", True),
+        ("head.options.easy_margin=true", {"easy_margin": True}),
         ("data.leave_out=no", Path("no")),
         ("data.leave_out='007'", Path("007")),
         ("data.leave_out=a=b", Path("a=b")),
@@ -108,7 +110,7 @@ def test_of_two_words_the_last_wins() -> None:
     ],
 )
 def test_the_value_of_a_word_is_yaml(word: str, value: object) -> None:
-    section, name = word.partition("=")[0].split(".")
+    section, name = word.partition("=")[0].split(".")[:2]
     found = load(word).to_dict()[section][name]
     assert found == (str(value) if isinstance(value, Path) else value)
 
@@ -147,9 +149,49 @@ def test_strengths_that_are_not_given_are_written_out() -> None:
     assert Augmentation(**config.augment) == Augmentation(erase=0.25)
 
 
-def test_the_head_describes_its_margin() -> None:
-    head = load("head.loss=cosface", "head.margin=0.35", "head.gradient=straight_through").head
-    assert head.build_margin() == Margin(m3=0.35, gradient="straight_through")
+def test_options_are_words_of_their_own() -> None:
+    head = load("head.loss=cosface", "head.options.gradient=straight_through").head
+    assert head.options == {"gradient": "straight_through"}
+    network = load("network.name=iresnet18", "network.options={se: true}").network
+    assert network.options == {"se": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["network.name=iresnet18", "network.options.see=true"], "did you mean se"),
+        (["network.options.se=true"], "network.options has no se for compact"),
+        (["head.options.gradiant=exact"], "did you mean gradient"),
+        (["head.options.gradient=2"], "gradient of arcface is 2"),
+        (["head.loss=combined", "head.margin=0.5"], r"takes 3 number"),
+        (["head.loss=magface", "head.class_margins=counts"], "takes no margins of identities"),
+        (["triplet={}"], "data.sampler=pk"),
+        (["data.sampler=pk", "schedule.batch_size=30"], "no multiple of"),
+        (["schedule.accumulate=7"], "cannot be divided"),
+        (["schedule.shape=step"], "schedule.milestones"),
+        (["schedule.shape=step", "schedule.milestones=[5, 3]"], "should rise"),
+        (["best_by=accuracy"], "data.validation_photos"),
+        (["head.focal_form=batch_mean"], "head.focal_gamma"),
+    ],
+)
+def test_what_does_not_fit_a_network_loss_or_schedule_is_told(words: list[str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load(*words)
+
+
+def test_keys_of_another_system_can_be_translated(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_text("lr: 0.2")
+
+    def translate(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "run": "r",
+            "data": {"folder": "d"},
+            "optimizer": {"learning_rate": values["lr"]},
+        }
+
+    config = load_config(path, ["seed=3"], translate=translate)
+    assert (config.optimizer.learning_rate, config.seed) == (0.2, 3)
 
 
 def test_a_config_cannot_be_changed() -> None:
@@ -212,12 +254,12 @@ def test_a_word_without_a_value_is_refused() -> None:
         ("schedule.epochs=1e999", "schedule.epochs is inf: it should be a finite number"),
         ("schedule.batch_size=1", "schedule.batch_size is 1: it should be greater than or equal"),
         ("schedule.batch_size=2.5", "schedule.batch_size is 2.5: it should be a valid integer"),
-        ("schedule.shape=cos", "schedule.shape is 'cos': it should be 'cosine', 'poly' or"),
+        ("schedule.shape=cos", "schedule.shape is 'cos': it should be 'cosine', 'poly'"),
         ("seed=-1", "seed is -1: it should be greater than or equal to 0"),
         ("average=1", "average is 1: it should be less than 1"),
-        ("precision=half", "precision is 'half': it should be 'float32' or 'bfloat16'"),
+        ("precision=half", "precision is 'half': it should be 'float32', 'bfloat16' or 'float16'"),
         ("head.scale=0", "head.scale is 0: it should be greater than 0 or 'auto'"),
-        ("head.loss=sphere", "head.loss is 'sphere': it should be one of arcface, cosface"),
+        ("head.loss=sphere", "head.loss is 'sphere': it should be one of softmax, norm_softmax"),
         ("network.name=vit", "network.name is 'vit': it should be one of iresnet18, "),
         ("optimizer.clip_norm=off", "optimizer.clip_norm is 'off': it should be a valid number"),
         ("augment.mirror=2", "augment.mirror is 2.0 (use a probability from 0 to 1)"),
@@ -261,7 +303,10 @@ def test_all_wrong_values_are_told_at_once() -> None:
         (["data.pairs=p", "data.test_folds=[3,3]"], "fold 3 is more than once"),
         (["head.margin=28.6"], "m2 is in radians: 0.5 is 28.6 degrees"),
         (["head.loss=cosface", "head.margin=1.5"], "head.margin is 1.5, cosface"),
-        (["head.loss=cosface", "head.easy_margin=true"], "easy_margin goes with ArcFace"),
+        (
+            ["head.loss=cosface", "head.options.easy_margin=true"],
+            "cosface has no option 'easy_margin'",
+        ),
         (["head.weight=0"], "nothing would be learned"),
         (["distill.targets=t", "distill.cosine=0", "distill.relational=0"], "both 0"),
         (["schedule.epochs=0.25"], "schedule.warmup_epochs is 0.5, longer than"),
@@ -368,7 +413,7 @@ def test_a_config_with_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_written_config_names_every_key() -> None:
-    written = load("distill.targets=t.npz").to_dict()
+    written = load("distill.targets=t.npz", *TRIPLET).to_dict()
     found = [
         f"{name}.{inner}" if inner else name
         for name, value in written.items()
@@ -422,7 +467,8 @@ def test_the_page_lists_every_key_and_no_other() -> None:
 
 
 def test_the_page_tells_the_true_defaults() -> None:
-    defaults: dict[str, Any] = load("distill.targets=t.npz").to_dict()
+    defaults: dict[str, Any] = load("distill.targets=t.npz", *TRIPLET).to_dict()
+    defaults["data"]["sampler"] = "shuffled"
     for key, told in rows_of_page().items():
         section, _, name = key.rpartition(".")
         if told != "required":
@@ -437,7 +483,7 @@ def test_the_page_says_what_is_required() -> None:
 
 def test_the_page_says_what_may_change_on_resume() -> None:
     (line,) = [line for line in PAGE.read_text("utf-8").splitlines() if "may change" in line]
-    assert set(re.findall(r"`(\w+)`", line)) == FREE_ON_RESUME
+    assert set(re.findall(r"`([\w.]+)`", line)) == FREE_ON_RESUME
 
 
 def test_the_example_of_the_page_is_a_config(tmp_path: Path) -> None:

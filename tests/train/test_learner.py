@@ -35,7 +35,7 @@ def test_equal_seeds_make_equal_learners(configure: Configure) -> None:
         make_learner(config) for config in (configure(), configure(), configure("seed=7"))
     )
     results = [
-        learner.step(make_batch(), learning_rate=0.1, strength=1).losses["loss"]
+        learner.step([make_batch()], learning_rate=0.1, strength=1).losses["loss"]
         for learner in (one, two, other)
     ]
     assert results[0] == results[1] != results[2]
@@ -44,24 +44,25 @@ def test_equal_seeds_make_equal_learners(configure: Configure) -> None:
 def test_a_step_moves_against_the_gradient(configure: Configure) -> None:
     learner = make_learner(configure("head.margin=0"))
     losses = [
-        learner.step(make_batch(), learning_rate=0.05, strength=1).losses["loss"] for _ in range(8)
+        learner.step([make_batch()], learning_rate=0.05, strength=1).losses["loss"]
+        for _ in range(8)
     ]
     assert losses[-1] < losses[0]
 
 
 def test_the_margin_makes_the_loss_larger_and_can_be_switched_off(configure: Configure) -> None:
     with_margin, without = (
-        make_learner(configure()).step(make_batch(), learning_rate=0.1, strength=strength)
+        make_learner(configure()).step([make_batch()], learning_rate=0.1, strength=strength)
         for strength in (1.0, 0.0)
     )
     assert with_margin.losses["loss"] > without.losses["loss"]
-    assert with_margin.target_angle_deg == without.target_angle_deg
+    assert with_margin.values["target_angle_deg"] == without.values["target_angle_deg"]
 
 
 def test_averaged_weights_lie_between_old_and_new(configure: Configure) -> None:
     learner = make_learner(configure("average=0.5"))
     before = learner.network.fc.weight.detach().clone()  # type: ignore[union-attr, operator]
-    learner.step(make_batch(), learning_rate=0.1, strength=1)
+    learner.step([make_batch()], learning_rate=0.1, strength=1)
     assert learner.average is not None
     after = learner.network.fc.weight  # type: ignore[union-attr]
     share = 1 - 2 / 11  # of a first step: (1 + n) / (10 + n)
@@ -88,7 +89,7 @@ def test_targets_of_another_dimension_go_through_a_linear_map(
 def test_half_precision_is_near_full_precision(configure: Configure) -> None:
     full, half = (
         make_learner(configure(f"precision={name}"))
-        .step(make_batch(), learning_rate=0.1, strength=1)
+        .step([make_batch()], learning_rate=0.1, strength=1)
         .losses["loss"]
         for name in ("float32", "bfloat16")
     )
@@ -102,7 +103,7 @@ def test_a_batch_that_is_not_finite_changes_nothing(configure: Configure) -> Non
     batch = make_batch()
     batch.crops[0, 0, 0, 0] = torch.nan
     with pytest.raises(LearningError, match="the loss is not finite"):
-        learner.step(batch, learning_rate=0.1, strength=1)
+        learner.step([batch], learning_rate=0.1, strength=1)
     assert learner.n_steps == 0
     after = learner.head.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import runpy
-import sys
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-import arcwise.train.log
 from arcwise import __version__
 from arcwise.errors import InputError, LearningError
-from arcwise.train.log import MEASURES, RunLog, describe_environment, format_line
+from arcwise.train.log import RunLog, describe_environment, format_line
 
 
 def step_line(step: int, **more: Any) -> dict[str, Any]:
@@ -183,68 +178,11 @@ def test_durations_are_told_in_two_units_at_most(seconds: float, words: str) -> 
     assert format_line({"step": 1, "remaining_s": seconds}) == f"step 1  {words}"
 
 
-# Curves
-
-
-def draw(tmp_path: Path, entries: list[dict[str, Any]]) -> Image.Image:
-    log = RunLog(tmp_path)
-    for entry in entries:
-        log.append(entry)
-    path = log.draw_curves(tmp_path / "curves.png")
-    assert [item.name for item in tmp_path.iterdir() if item.name[0] == "."] == []
-    picture = Image.open(BytesIO(path.read_bytes()))
-    assert picture.format == "PNG"
-    return picture
-
-
-def validation_line(step: int) -> dict[str, Any]:
-    return {"step": step, "epoch": step / 100, "validation": {"eer": 0.2, "tar": 0.5, "n": 3}}
-
-
-def test_every_curve_is_seen_and_every_measure_has_a_panel(tmp_path: Path) -> None:
-    plain = draw(tmp_path, [step_line(step) for step in range(10, 200, 10)])
-    pixels = np.asarray(plain.convert("RGB"), int)
-    for color in ((31, 119, 180), (255, 127, 14), (44, 160, 44)):  # the first of "tab10"
-        assert (np.abs(pixels - color).max(axis=2) < 40).sum() > 200
-    full = draw(tmp_path, [validation_line(200), validation_line(300)])
-    assert plain.width == full.width
-    assert plain.height * (2 + len(MEASURES)) == full.height * 2
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [],
-        [step_line(step, loss=math.nan, arcface=math.inf, learning_rate=None) for step in (1, 2)],
-        [step_line(step, loss=0.0, arcface=0.0, cosine=0.0) for step in (1, 2)],
-        [
-            {"step": 1, "loss": 1.0},
-            {"step": 2, "epoch": 0.2, "loss": 1000.0, "cosine": -1.0},
-            {"step": 3, "epoch": 0.3, "loss": 1.0, "relational": 0.001},
-            validation_line(3) | {"validation": {"eer": 0.1, "tar": None}},
-        ],
-    ],
-)
-def test_curves_of_anything_that_was_logged_can_be_drawn(
-    tmp_path: Path, entries: list[dict[str, Any]]
-) -> None:
-    assert draw(tmp_path, entries).width > 500
-
-
-def test_a_missing_matplotlib_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(LearningError, match="matplotlib is not installed") as caught:
-        runpy.run_path(arcwise.train.log.__file__)
-    assert "arcwise[train]" in caught.value.hint
-
-
 # The environment
 
 
 def test_the_environment_names_versions_and_the_processor() -> None:
-    found = describe_environment()
+    found = describe_environment(torch.device("cpu"))
     assert found["arcwise"] == __version__
     assert found["torch"] == torch.__version__
     assert found["cv2"] != "unknown"
@@ -253,12 +191,14 @@ def test_the_environment_names_versions_and_the_processor() -> None:
 
 
 def test_the_environment_names_no_host_user_or_folder() -> None:
-    found = describe_environment()
+    found = describe_environment(torch.device("cpu"))
     assert sorted(found) == [
         "arcwise",
         "cpu_capability",
         "cuda",
         "cv2",
+        "device",
+        "gpu",
         "machine",
         "numpy",
         "python",

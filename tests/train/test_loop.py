@@ -48,7 +48,8 @@ def test_a_run_writes_everything_that_is_needed_to_repeat_it(configure: Configur
     assert result.best is not None
     assert 0 <= result.best["eer"] <= 1
     names = {path.name for path in config.run.iterdir()}
-    wanted = {"config.yaml", "environment.json", "left_out.json", "log.jsonl", "curves.png"}
+    wanted = {"README.md", "config.yaml", "environment.json", "left_out.json"}
+    wanted |= {"log.jsonl", "curves.png"}
     assert names == wanted | {"checkpoints"}
     assert lines[0] == "crops of 112 px: 112 and a border of 0 on each side"
     assert lines[1].startswith("30 photos of 5 people to learn from, 18 to validate on")
@@ -94,10 +95,10 @@ def test_a_run_that_was_cut_off_between_checkpoints_repeats_the_lost_steps(
     train(whole)
     real = run_module.Run.step
 
-    def step_until_the_power_fails(self: run_module.Run, batch: Any) -> None:
+    def step_until_the_power_fails(self: run_module.Run, parts: Any) -> str | None:
         if self.done == 7:
             raise KeyboardInterrupt
-        real(self, batch)
+        return real(self, parts)
 
     monkeypatch.setattr(run_module.Run, "step", step_until_the_power_fails)
     with pytest.raises(KeyboardInterrupt):
@@ -159,7 +160,7 @@ def test_a_broken_checkpoint_is_named(configure: Configure) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(configure: Configure) -> None:
     config = configure("optimizer.learning_rate=1e30", "optimizer.clip_norm=null")
-    with pytest.raises(LearningError, match=r"not finite .*at step \d, epoch") as caught:
+    with pytest.raises(LearningError, match=r"not finite.*at step \d, epoch") as caught:
         train(config)
     assert "learning_rate" in caught.value.hint
     note = json.loads((config.run / "not_finite.json").read_text())

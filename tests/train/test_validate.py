@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from arcwise.data.folder import CropFolder
 from arcwise.errors import DatasetError
 from arcwise.train import validate
-from arcwise.train.validate import Validation
+from arcwise.train.validate import InputCrops, Validation
 
 
 class Cells(nn.Module):
@@ -29,7 +29,7 @@ class Cells(nn.Module):
 def make_validation(drawn_crops: Path) -> tuple[Validation, CropFolder]:
     folder = CropFolder(drawn_crops)
     persons = [sample.person for sample in folder.samples]
-    return Validation(folder, np.arange(len(persons)), persons), folder
+    return Validation(InputCrops(folder), np.arange(len(persons)), persons), folder
 
 
 def test_the_score_is_that_of_all_pairs(drawn_crops: Path) -> None:
@@ -63,7 +63,7 @@ def test_pairs_of_both_kinds_are_needed(drawn_crops: Path, samples: list[int]) -
     folder = CropFolder(drawn_crops)
     persons = [folder.samples[i].person for i in samples]
     with pytest.raises(DatasetError, match="genuine and"):
-        Validation(folder, np.array(samples), persons)
+        Validation(InputCrops(folder), np.array(samples), persons)
 
 
 def test_of_very_many_photos_the_first_are_scored(
