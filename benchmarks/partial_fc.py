@@ -5,7 +5,8 @@ A step of training on embeddings alone (forward, backward, update of the centers
 them) and with PartialHead at several rates. Every case runs in a process of its own, and its
 memory is that of the process at its highest, less that of one which has imported the same and done
 nothing. Then forward and backward of a margin head alone, against its arithmetic written out in
-torch as the papers' code has it. Other work on the machine disturbs times, so look at ratios.
+torch as the papers' code has it. Times on the CPU are processor time; still, other work on the
+machine takes its share of caches and memory, so look at ratios.
 """
 
 from __future__ import annotations
@@ -174,14 +175,18 @@ def build_step(name: str, n: int, device: torch.device) -> Step:
 
 
 def time_steps(step: Step, device: torch.device, rounds: int) -> float:
-    """Seconds of one step: the median after one that does not count."""
+    """Seconds of one step: the median after one that does not count.
+
+    On the CPU they are of its own work, summed over threads, and not of waiting for other work.
+    """
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     spent_s = []
     for _ in range(rounds + 1):
-        start = time.perf_counter()
+        start = clock()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        spent_s.append(time.perf_counter() - start)
+        spent_s.append(clock() - start)
     return statistics.median(spent_s[1:])
 
 

@@ -567,6 +567,34 @@ def test_equal_weights_make_an_equal_file_in_another_process(
 
 
 @pytest.mark.slow
+def test_a_gray_network_with_options_says_so_and_is_exported(tmp_path: Path) -> None:
+    options = {"se": True}
+    torch.manual_seed(3)
+    network = build_backbone("resnet_face18", dimension=16, options=options).eval()
+    config = TrainConfig.from_dict(
+        {
+            "run": "x",
+            "data": {"folder": "y"},
+            "network": {"name": "resnet_face18", "dimension": 16, "options": options},
+        }
+    )
+    tensors = {"network": network.state_dict()}
+    run = make_run(tmp_path / "run", network, config=config.to_dict(), tensors=tensors)
+    path, weights = tmp_path / "model.onnx", tmp_path / "weights.safetensors"
+    card = export_model(run, path, options=replace(OPTIONS, weights=weights))
+    assert (card.input.size_px, card.input.color) == (128, "gray")
+    assert card.note.startswith("resnet_face18; se True, step 700")
+    made_of = {"name": "resnet_face18", "dimension": 16, "options": options}
+    assert load_weights(weights).network == made_of
+    crops = np.random.default_rng(0).integers(0, 256, (2, 1, 128, 128)).astype(np.float32)
+    crops = (crops - 127.5) / 127.5
+    found = Session(path.read_bytes(), provider="cpu").run(crops)[0]
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(crops)).numpy()
+    assert np.abs(found - expected).max() < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(("name", "dimension"), [("mobilefacenet", 128), ("iresnet18", 512)])
 def test_the_larger_networks_export_too(

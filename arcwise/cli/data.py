@@ -11,8 +11,9 @@ import typer
 from arcwise.cli.evaluate import parse_folds
 from arcwise.cli.options import JsonOption
 from arcwise.cli.pack import pack, unpack
+from arcwise.cli.preview import preview
 from arcwise.cli.select import RootOption, make_list, subset
-from arcwise.cli.show import make_printable, print_json, print_note, print_table, watch
+from arcwise.cli.show import count, make_printable, print_json, print_note, print_table, watch
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def stats(
         return
     _print_stats(found)
     if n_homeless:
-        print_note(f"note: {n_homeless} photos lie in no folder of a person")
+        print_note(f"note: in no folder of a person: {count(n_homeless, 'photo')}")
 
 
 def _print_stats(found: PhotoStats) -> None:
@@ -189,5 +190,5 @@ def _print_all_known(rows: list[KnownSet]) -> None:
     print_note("arcwise data known NAME says whom to ask")
 
 
-for command in (make_list, stats, subset, check, pack, unpack, known):
+for command in (make_list, stats, subset, check, pack, unpack, known, preview):
     data_app.command()(command)

@@ -6,9 +6,9 @@ at a set, not for training on it. A person is called by the folder a photo lies 
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Literal
 
 from arcwise.data.lists import read_list
 from arcwise.data.manifest import CropContract, is_prepared, read_manifest
-from arcwise.data.records import Records, find_record_file
+from arcwise.data.records import Records
 from arcwise.data.split import Sample
 from arcwise.errors import InputError
 from arcwise.files import read_bytes
@@ -79,25 +79,19 @@ def scan_place(place: Path | str, *, root: Path | str | None = None) -> Scan:
         DatasetError: a manifest, record file or list is broken.
         InputError: it is missing, none of these, or holds no photos.
     """
-    path = Path(place)
+    path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path.expanduser fails for "~nobody"
     if not path.exists():
         raise InputError(f"{path} does not exist", hint="check the path for typing errors")
     if path.is_dir():
         if is_prepared(path):
             return _scan_prepared(path)
-        if not _has_records(path):
+        if not any(path.glob("*.rec")):
             return _scan_photos(path, "folder")
     if path.is_dir() or path.suffix == ".rec":
         return _scan_records(path)
     if zipfile.is_zipfile(path):
         return _scan_photos(path, "archive")
     return _scan_list(path, root)
-
-
-def _has_records(folder: Path) -> bool:
-    with suppress(InputError):
-        return find_record_file(folder).is_file()
-    return False
 
 
 def _scan_prepared(root: Path) -> Scan:

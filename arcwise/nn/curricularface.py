@@ -8,8 +8,11 @@ Source: Huang et al., CurricularFace (2020), eq. 5 to 10.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from arcwise.errors import LearningError
 from arcwise.nn.margin import Margin, apply_margin
@@ -58,11 +61,10 @@ class CurricularFace(Rule):
 
     def change_others(self, cosines: Tensor, batch: Observed) -> Tensor:
         """As `Rule.change_others`; strength is how far from 1 the factor of a hard one gets."""
-        hard = (
-            cosines.detach() > apply_margin(batch.cosines, self._hardness, batch.strength)[:, None]
-        )
-        factors = 1 + batch.strength * (self.t + cosines - 1)
-        return torch.where(hard, factors * cosines, cosines)
+        hardness = apply_margin(batch.cosines, self._hardness, batch.strength)[:, None]
+        given = cosines, hardness, self.t, batch.strength
+        changed: Tensor = _Changed.apply(*given)  # type: ignore[no-untyped-call]
+        return changed
 
     def find_limit(self, batch: Observed) -> float:
         """As `Rule.find_limit`: pi - m."""
@@ -75,3 +77,22 @@ class CurricularFace(Rule):
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""
         return f"margin={self.margin.m2:g}, scale={self.scale:g}, momentum={self.momentum:g}"
+
+
+class _Changed(torch.autograd.Function):
+    """c (1 + strength (t + c - 1)) where c is hard: one (B, S) is kept, not autograd's four."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, cosines: Tensor, hardness: Tensor, t: Tensor, strength: float
+    ) -> Tensor:
+        hard = cosines > hardness
+        factors = 1 + strength * (t + cosines - 1)
+        ctx.save_for_backward(torch.where(hard, factors + strength * cosines, 1.0))
+        return torch.where(hard, factors * cosines, cosines)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return upstream * slopes, None, None, None

@@ -31,12 +31,16 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Te
         What the last one gives.
     """
     for block in blocks:
-        if recompute and torch.is_grad_enabled():
-            contexts = partial(_choose_contexts, block)
-            x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
-        else:
-            x = block(x)
+        x = _run_twice(block, x) if recompute and torch.is_grad_enabled() else block(x)
     return x
+
+
+def _run_twice(block: nn.Module, x: Tensor) -> Tensor:
+    """Now, and again for the gradient."""
+    if torch.compiler.is_compiling():  # a compiled graph writes statistics once by itself
+        return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+    contexts = partial(_choose_contexts, block)
+    return checkpoint(block, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]
 
 
 def _choose_contexts(

@@ -6,7 +6,7 @@ the config. Both libraries are optional. What fails after the start is told once
 since no board is worth a training run.
 
 Sources: the tags loss, learning_rate and time_for_end are those of InsightFace's arcface_torch for
-TensorBoard, Loss/Train Loss, Process/Step and Process/Epoch those for Weights & Biases.
+TensorBoard, Loss/Step Loss, Process/Step and Process/Epoch those for Weights & Biases.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arcwise.errors import ArcwiseError, LearningError
+from arcwise.files import translate_os_errors
 
 Entry = Mapping[str, Any]
 
 _HOURS = 1 / 3600  # time_for_end is in hours, arcface_torch
-_WANDB_TAGS = {"loss": "Loss/Train Loss", "step": "Process/Step", "epoch": "Process/Epoch"}
+_WANDB_TAGS = {"loss": "Loss/Step Loss", "step": "Process/Step", "epoch": "Process/Epoch"}
 _PLACES = {  # keys of a config that hold paths
     "": {"run"},
     "data": {"folder", "pairs", "leave_out"},
@@ -84,35 +85,40 @@ class CarefulSink:
 class TensorBoardSink:
     """Event files for TensorBoard, in a folder.
 
+    A run that goes on does some steps again: what the files had from the first of them on is
+    hidden.
+
     Args:
         folder: for them.
-        step: steps that are done; what the files have beyond them is hidden.
 
     Raises:
-        LearningError: tensorboard is not installed, or the folder cannot be written.
+        LearningError: tensorboard is not installed.
+        InputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0) -> None:
-        library = _import("torch.utils.tensorboard", package="tensorboard", extra="train")
-        try:
-            self._writer = library.SummaryWriter(str(folder), purge_step=step + 1)
-        except OSError as exc:
-            raise LearningError(
-                f"cannot write {folder}: {exc}", hint="set tensorboard=false"
-            ) from exc
+    def __init__(self, folder: Path) -> None:
+        self._library = _import("torch.utils.tensorboard", package="tensorboard", extra="train")
+        self._folder = folder
+        self._writer: Any = None
+        with translate_os_errors(folder, doing="write"):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, entry: Entry) -> None:
         """Add every number of an entry, and see that it is in the file."""
+        step = entry["step"]
+        if self._writer is None:
+            self._writer = self._library.SummaryWriter(str(self._folder), purge_step=step)
         for name, value in find_numbers(entry):
             if name == "remaining_s":
-                self._writer.add_scalar("time_for_end", value * _HOURS, entry["step"])
+                self._writer.add_scalar("time_for_end", value * _HOURS, step)
             elif name != "step":
-                self._writer.add_scalar(name, value, entry["step"])
+                self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self) -> None:
         """Close the event file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class WandbSink:
@@ -164,7 +170,6 @@ def open_sinks(
     tensorboard: bool,
     wandb: str | None,
     config: Mapping[str, Any],
-    step: int = 0,
 ) -> list[Sink]:
     """The boards that a run wants; none of them stops it later.
 
@@ -173,14 +178,14 @@ def open_sinks(
         tensorboard: whether to write for TensorBoard.
         wandb: project at Weights & Biases; None: nothing is sent.
         config: of the run, as `TrainConfig.to_dict` gives it.
-        step: steps that are done, where a run goes on.
 
     Raises:
         LearningError: a library is missing, or a board cannot be opened.
+        InputError: the folder cannot be written.
     """
     sinks: list[Sink] = []
     if tensorboard:
-        board = TensorBoardSink(folder / "tensorboard", step=step)
+        board = TensorBoardSink(folder / "tensorboard")
         sinks.append(CarefulSink(board, "TensorBoard"))
     if wandb is not None:
         sent = WandbSink(folder, project=wandb, config=config)

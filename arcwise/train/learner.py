@@ -26,7 +26,7 @@ from arcwise.nn.collective import Ranks, any_rank, sum_over
 from arcwise.nn.distill import cosine_term, relational_term
 from arcwise.nn.expect import automatic_scale, expected_first_loss
 from arcwise.nn.head import HeadResult
-from arcwise.nn.losses import build_rule
+from arcwise.nn.losses import LOSSES, build_rule
 from arcwise.nn.partial_fc import PartialHead
 from arcwise.nn.triplet import TripletLoss
 from arcwise.nn.weights import load_weights
@@ -36,6 +36,7 @@ from arcwise.train.guard import find_broken_gradient, find_broken_layer, find_fi
 from arcwise.train.optimizer import build_optimizer, set_rate
 from arcwise.train.precision import LossScale
 from arcwise.train.rows import RowOptimizer
+from arcwise.train.sections import Option
 
 _AVERAGE_START = 10  # steps after which the average counts for half: (1 + n) / (10 + n)
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -101,9 +102,7 @@ class Learner:
         self.triplet = (
             None
             if config.triplet is None
-            else TripletLoss(
-                config.triplet.margin, mining=config.triplet.mining, ranks=self.ranks
-            )
+            else TripletLoss(config.triplet.margin, mining=config.triplet.mining, ranks=self.ranks)
         )
         self.projection: nn.Module = nn.Identity()
         if n_targets and n_targets != wanted.dimension:
@@ -127,11 +126,14 @@ class Learner:
     def _build_head(self, n_people: int, class_margins: Tensor | None) -> PartialHead:
         head = self.config.head
         scale = automatic_scale(n_people) if head.scale == "auto" else head.scale
+        draws: dict[str, Option] = (
+            {"seed": self.config.seed} if "seed" in LOSSES[head.loss].options else {}
+        )
         rule = build_rule(
             head.loss,
             margin=head.margin,
             scale=scale,
-            options=head.options,
+            options=draws | head.options,
             margins_by_class=class_margins,
         )
         return PartialHead(

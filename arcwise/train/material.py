@@ -130,7 +130,7 @@ def open_material(config: TrainConfig, ranks: Ranks | None = None) -> Material:
     ranks = ranks or Ranks.alone()
     backbone, schedule = BACKBONES[config.network.name], config.schedule
     size_px = backbone.crop_shape(config.network.size_px)[1]
-    source = open_crops(config.data.folder, size_px=size_px)
+    source = open_crops(config.data.folder, size_px=size_px, root=config.data.root)
     crops = InputCrops(source, size_px=size_px, color=backbone.color)
     targets = Targets.load(config.distill.targets) if config.distill else None
     left_out = _read_names(config.data)

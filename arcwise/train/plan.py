@@ -54,6 +54,7 @@ class HeadShape:
         sample_rate: share of the identities whose centers take part in a step; 0: the batch's own.
         n_photos: B, photos of one pass over all ranks.
         n_states: numbers the optimizer keeps for each weight.
+        n_labels: photos of one step, whose identities are always drawn; 0: those of one pass.
         n_copies: of the logits, L, at most, in the backward pass.
         is_dense: the optimizer changes all rows in every step.
     """
@@ -61,6 +62,7 @@ class HeadShape:
     dimension: int
     n_photos: int
     n_states: int
+    n_labels: int = 0
     subcenters: int = 1
     n_ranks: int = 1
     sample_rate: float = 1.0
@@ -76,7 +78,8 @@ class HeadShape:
         n_own = self.count_own(n_identities)
         if self.sample_rate == 1:
             return n_own
-        return max(int(self.sample_rate * n_own), min(self.n_photos, n_own))
+        n_asked = min(max(self.n_photos, self.n_labels), n_own)
+        return max(int(self.sample_rate * n_own), n_asked)
 
     def weight_bytes(self, n_identities: int) -> int:
         """Of the centers of one rank."""
@@ -239,11 +242,12 @@ def need_network(found: Footprint, *, n_states: int, is_averaged: bool, n_ranks:
         needs.append(Need("network", "gradients on their way", gradients, "4 P"))
     if is_averaged:
         needs.append(Need("network", "averaged weights", state, "4 P, and running statistics"))
-    return [
-        *needs,
-        Need("network", "activations", found.activation_bytes, "measured, B / W photos"),
-        Need("network", "backward pass", found.passing_bytes, "measured, beyond the rows above"),
-    ]
+    text = "measured, B / W photos"
+    needs.append(Need("network", "activations", found.activation_bytes, text))
+    if found.passing_bytes:
+        text = "measured, beyond the rows above"
+        needs.append(Need("network", "backward pass", found.passing_bytes, text))
+    return needs
 
 
 def shape_head(config: TrainConfig, *, n_ranks: int, n_photos: int, n_states: int) -> HeadShape:
@@ -263,6 +267,7 @@ def shape_head(config: TrainConfig, *, n_ranks: int, n_photos: int, n_states: in
         dimension=config.network.dimension,
         n_photos=n_photos,
         n_states=n_states,
+        n_labels=config.schedule.batch_size,
         subcenters=head.subcenters,
         n_ranks=n_ranks,
         sample_rate=head.sample_rate,

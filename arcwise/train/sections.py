@@ -71,6 +71,7 @@ class DataSection(Section):
     """Which photos are learned from, in which order, and which are kept away."""
 
     folder: Place
+    root: Place | None = None
     pairs: Place | None = None
     test_folds: Folds = ()
     validation_folds: Folds = ()

@@ -183,7 +183,7 @@ def test_stats_counts_and_draws(capsys: pytest.CaptureFixture[str], photos: Path
     assert (rows["people"], rows["photos"], rows["fewest"]) == ("7", "41", "5")
     assert (rows["most"], rows["people with fewer than 6"]) == ("6 (person0)", "1")
     assert out.splitlines()[-1].split() == ["5-9", "7", "#" * 40]
-    assert "1 photos lie in no folder of a person" in err
+    assert "in no folder of a person: 1 photo" in err
     plain = json.loads(call(capsys, "stats", photos, "--json")[1])
     assert (plain["n_homeless"], plain["people"]["person2"]) == (1, 5)
 

@@ -339,3 +339,12 @@ def test_a_rule_without_changes_is_the_normalized_softmax():
     assert rule.find_penalty(torch.ones(2)) is None
     assert rule.find_limit(batch) == math.pi
     assert rule.describe() == {}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_rule_has_a_penalty_or_says_that_it_has_none(name: str):
+    rule = build_rule(name, scale=16)
+    penalty = rule.find_penalty(torch.tensor([20.0, 30.0]))
+    assert (penalty is not None) == rule.has_penalty
+    nothing = rule.find_penalty(torch.zeros(0))
+    assert nothing is None or nothing.item() == 0

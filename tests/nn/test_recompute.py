@@ -104,3 +104,30 @@ def test_a_statistic_comes_back_when_the_second_pass_fails() -> None:
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.momentum == 0.1
     assert int(norm.num_batches_tracked) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_compiled_network_computes_again_and_counts_a_batch_once() -> None:
+    class Net(nn.Module):
+        def __init__(self, blocks: nn.ModuleList, *, recompute: bool) -> None:
+            super().__init__()
+            self.blocks, self.recompute = blocks, recompute
+
+        def forward(self, x: Tensor) -> Tensor:
+            return run_blocks(self.blocks, x, recompute=self.recompute)
+
+    def draw(*, recompute: bool) -> Net:
+        torch.manual_seed(0)
+        blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Tanh()) for _ in range(2)
+        )
+        return Net(blocks, recompute=recompute)
+
+    once, again = draw(recompute=False), draw(recompute=True)
+    x = torch.randn(5, 6)
+    once(x).square().sum().backward()
+    torch.compile(again, backend="aot_eager")(x).square().sum().backward()
+    for name, weight in once.named_parameters():
+        torch.testing.assert_close(again.get_parameter(name).grad, weight.grad)
+    for name, value in once.named_buffers():
+        torch.testing.assert_close(again.get_buffer(name), value)

@@ -101,6 +101,11 @@ def test_the_identities_of_the_batch_are_always_drawn(rate: float) -> None:
     assert shape.count_drawn(100) == 100
 
 
+def test_several_passes_of_a_step_draw_the_identities_of_all_of_them() -> None:
+    shape = HeadShape(dimension=8, n_photos=64, n_labels=256, n_states=1, sample_rate=0.0)
+    assert shape.count_drawn(100_000) == 256
+
+
 def measure_head(config: TrainConfig, n_identities: int, n_photos: int) -> int:
     """The peak of the tensors of a real head, its optimizer and two steps."""
     head_of, network, optimizer = config.head, config.network, config.optimizer
