@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from arcwise.cli.show import check_output, count, make_printable, print_note
+from arcwise.cli.options import JsonOption
+from arcwise.cli.show import check_output, count, make_printable, print_json, print_note
 from arcwise.errors import SettingsError
 
 
@@ -27,6 +28,7 @@ def preview(
     rows: Annotated[int, typer.Option("--rows", help="Crops, of as many people.")] = 6,
     versions: Annotated[int, typer.Option("--versions", help="Of each crop.")] = 7,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another one draws others.")] = 1,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw crops and augmented versions of them, to see how strong a recipe's changes are."""
     from arcwise.data.augment import Augmentation
@@ -50,6 +52,10 @@ def preview(
         size_px=size_px,
     )
     write_image(out, sheet)
+    if as_json:
+        n_shown = min(rows, len(source.samples))
+        print_json({"picture": str(out), "rows": n_shown, "versions": versions, "seed": seed})
+        return
     shown = count(min(rows, len(source.samples)), "crop")
     print_note(f"{shown} with {count(versions, 'version')} each in {make_printable(str(out))}")
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arcwise.cli.options import JsonOption, StopSoon
-from arcwise.cli.show import check_output, make_printable, print_json, print_note, print_table
+from arcwise.cli.show import (
+    check_output,
+    count,
+    make_printable,
+    print_json,
+    print_note,
+    print_table,
+)
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -125,8 +132,13 @@ def _print_plan(
         print_json(plan.to_dict())
         return
     print_table(["part", "what", "memory", "how"], plan.rows())
-    for line in plan.lines():
-        print_note(line)
+    typer.echo(
+        f"{plan.network}: {plan.n_network_weights:,} parameters, head of {plan.n_identities:,} "
+        f"people: {plan.n_head_weights:,}, on {count(plan.n_ranks, 'rank')}"
+    )
+    if plan.memory_bytes is not None and plan.most_identities is not None:
+        verdict = "fits" if plan.fits else "does not fit"
+        typer.echo(f"it {verdict}; up to {plan.most_identities:,} people would")
 
 
 def _preview(config: TrainConfig, place: Path, as_json: bool) -> None:

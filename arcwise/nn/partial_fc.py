@@ -178,10 +178,9 @@ class PartialHead(nn.Module):
         if self.sample_rate == 1:
             self.drawn = Drawn(None, self.weight, is_lasting)
             return self.drawn
-        own = range(self.first, self.first + self.n_own)
         identities = draw_identities(
             labels.to(self.weight.device),
-            own,
+            find_block(self.n_identities, self.ranks),
             rate=self.sample_rate,
             seed=self.seed,
             n_draw=int(self.n_draws),
@@ -235,19 +234,16 @@ class PartialHead(nn.Module):
             drawn = self._choose_drawn(labels)
             norms = torch.linalg.vector_norm(raw, dim=1)
             cosines, n_spare = self._find_cosines(raw, drawn.centers.to(dtype))
-            places, is_here = self._find_places(labels, drawn, cosines.shape[1] - n_spare)
+            n_columns = cosines.shape[1] - n_spare
+            places, is_here = self._find_places(labels, drawn, n_columns)
             targets, is_known = self._share_targets(cosines.detach(), places, is_here)
             batch = observe_batch(
                 self.rule, targets, norms, labels, strength=strength, learns=self.training
             )
-            nearest = self._find_nearest(cosines.detach(), n_spare)
+            nearest = self._find_nearest(cosines.detach()[:, :n_columns])
+            filter_above = self.filter_above
             logits = make_logits(
-                self.rule,
-                cosines,
-                places,
-                batch=batch,
-                norms=norms,
-                filter_above=self.filter_above,
+                self.rule, cosines, places, batch=batch, norms=norms, filter_above=filter_above
             )
             losses = find_losses(logits, places.columns, is_here, self.ranks, n_spare=n_spare)
             if drawn.identities is not None:
@@ -315,12 +311,10 @@ class PartialHead(nn.Module):
         targets, found = sum_over(torch.stack((own, is_here.to(own.dtype))), self.ranks)
         return targets, found > 0
 
-    def _find_nearest(self, cosines: Tensor, n_spare: int) -> Tensor:
+    def _find_nearest(self, cosines: Tensor) -> Tensor:
         """(B,) the largest cosine to any identity on any rank."""
-        n_columns = cosines.shape[1] - n_spare
         nobody = cosines.new_full((len(cosines),), -torch.inf)
-        largest = cosines[:, :n_columns].amax(dim=1) if n_columns else nobody
-        return max_over(largest, self.ranks)
+        return max_over(cosines.amax(dim=1) if cosines.shape[1] else nobody, self.ranks)
 
     def _add_up(self, losses: Tensor, norms: Tensor, batch: Observed) -> Tensor:
         """() the loss of (B,) cross-entropies."""
@@ -342,20 +336,16 @@ class PartialHead(nn.Module):
         """Which row of the whole head the first row of this rank is."""
         return self.first * self.subcenters
 
-    def own_rows(self) -> dict[str, Tensor]:
-        """The rows of this rank, from `first_row` on: {"weight": (n_own K, D)}, not copied."""
-        return {"weight": self.weight.detach()}
-
     @torch.no_grad()
     def load_rows(self, first_row: int, weight: Tensor) -> int:
-        """Take over rows of a head, however it was shared out; those of other ranks are ignored.
+        """Take over (n, D) rows of a head, however it was shared out.
 
         Args:
             first_row: which row of the whole head the first one given is.
-            weight: (n, D) rows one after the other.
+            weight: the rows; those of other ranks are ignored.
 
         Returns:
-            How many rows were taken; over all calls they should be n_own K.
+            How many were taken; over all calls it should be n_own K.
 
         Raises:
             LearningError: rows of another length.

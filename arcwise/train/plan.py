@@ -49,12 +49,12 @@ class HeadShape:
 
     Attributes:
         dimension: D.
-        subcenters: K.
-        n_ranks: W.
-        sample_rate: share of the identities whose centers take part in a step; 0: the batch's own.
         n_photos: B, photos of one pass over all ranks.
         n_states: numbers the optimizer keeps for each weight.
         n_labels: photos of one step, whose identities are always drawn; 0: those of one pass.
+        subcenters: K.
+        n_ranks: W.
+        sample_rate: share of the identities whose centers take part in a step; 0: the batch's own.
         n_copies: of the logits, L, at most, in the backward pass.
         is_dense: the optimizer changes all rows in every step.
     """

@@ -120,3 +120,58 @@ def test_a_slip_is_told_in_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_plan_tells_memory_and_allocates_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", f"run={tmp_path / 'r'}", "data.folder=nowhere", "--plan"]
+    arguments += ["--identities", "10000000", "--ranks", "4", "--memory", "2"]
+    assert run_command(arguments) == 0
+    out = capsys.readouterr().out
+    assert "it does not fit" in out
+    assert run_command([*arguments, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["n_head_weights"] == 128 * 10_000_000
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_plan_counts_the_people_of_the_data(
+    drawn_crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([*words(tmp_path / "r", drawn_crops), "--plan"]) == 0
+    assert "head of 4 people" in capsys.readouterr().out
+
+
+def test_a_schedule_is_drawn_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "rate.png"
+    arguments = ["train", "run=r", "data.folder=nowhere", "schedule.shape=step"]
+    arguments += ["schedule.milestones=[5, 15]", "schedule.warmup_epochs=0"]
+    assert run_command([*arguments, "--schedule-preview", str(place), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "an epoch is taken for 1000 steps" in printed.err
+    rows = json.loads(printed.out)["schedule"]
+    assert rows[0]["learning_rate"] == 0.05
+    assert rows[-1]["learning_rate"] == pytest.approx(0.0005)
+    assert place.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_config_yaml_of_the_folder_is_taken_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("run: r\ndata: {folder: nowhere}\n")
+    assert run_command(["train"]) == 3
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_polite_kill_saves_as_ctrl_c_does(drawn_crops: Path, tmp_path: Path) -> None:
+    process = start(words(tmp_path / "run", drawn_crops, "schedule.epochs=50"))
+    wait_for_line(tmp_path / "run", process, 2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on from it" in err
