@@ -128,7 +128,7 @@ def export_model(source: Path | str, out: Path | str, *, options: ExportOptions)
     config = _read_config(checkpoint, path)
     draft = _draft_card(name, model_path, checkpoint, config, options)
     network = _restore_network(checkpoint, config, path)
-    shape = BACKBONES[config.network.name].crop_shape()
+    shape = BACKBONES[config.network.name].crop_shape(config.network.size_px)
     crops = draw_crops(shape)
     fused = fuse_batch_norm(network, crop_shape=shape)
     content = _finish_graph(_trace(fused, crops), half=options.half)
@@ -218,6 +218,7 @@ def _draft_card(
 ) -> ModelCard:
     """The card, but for what only the finished file can tell."""
     kind = BACKBONES[config.network.name]
+    side_px = kind.crop_shape(config.network.size_px)[1]
     notes = [f"{option} {value}" for option, value in config.network.options.items()]
     notes += [f"step {checkpoint.step}"]
     notes += ["averaged weights"] * bool(checkpoint.tensors.get("average"))
@@ -228,7 +229,7 @@ def _draft_card(
             name=name,
             file=model_path.name,
             sha256="0" * 64,
-            input=InputContract(size_px=kind.size_px, color=kind.color, mean=127.5, std=127.5),
+            input=InputContract(size_px=side_px, color=kind.color),
             dimension=config.network.dimension,
             grade=options.grade,
             license=options.license,

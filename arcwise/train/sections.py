@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from arcwise.data.augment import Augmentation
-from arcwise.errors import ArcwiseError
-from arcwise.nn import BACKBONES
+from arcwise.errors import ArcwiseError, LearningError
+from arcwise.nn import find_backbone
 from arcwise.nn.losses import LOSSES
 from arcwise.train.schedule import Shape
 
@@ -36,6 +36,14 @@ def _name_in(table: Iterable[str]) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
+
+def _find_network(name: str) -> str:
+    """The name of our own for one of the field's, such as r50 or mbf."""
+    try:
+        return find_backbone(name)
+    except LearningError as exc:
+        raise ValueError(f"it should be a network of `arcwise backbones`; {exc.hint}") from exc
 
 
 def _complete(given: dict[str, float]) -> dict[str, float]:
@@ -88,7 +96,7 @@ class DataSection(Section):
 class NetworkSection(Section):
     """The backbone, and how much of it learns."""
 
-    name: Annotated[str, _name_in(BACKBONES)] = "compact"
+    name: Annotated[str, AfterValidator(_find_network)] = "compact"
     dimension: Count = 128
     dropout: Share = 0.0
     weights: Place | None = None
