@@ -75,6 +75,12 @@ def verification(
         int, typer.Option("--folds", min=2, help="For a list that does not state its own.")
     ] = 10,
     only_folds: OnlyFoldsOption = None,
+    leave_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--leave-out", metavar="LIST", help="Only pairs without anybody of this list."
+        ),
+    ] = None,
     threshold: ThresholdOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the report (.md or .json).")
@@ -99,6 +105,7 @@ def verification(
     with open_photos(photos) as archive:
         listed = read_pairs(pairs, photos=archive.names, n_folds=folds)
         listed = keep_folds(listed, chosen) if chosen else listed
+        listed = _leave_out(listed, leave_out) if leave_out else listed
         thresholds = _fixed_thresholds(recognizer, threshold, listed)
         embedded = embed_photos(recognizer, archive, _list_photos(listed), select)
     reports = [
@@ -113,6 +120,19 @@ def verification(
         for name in (protocol or [ProtocolName.exact])
     ]
     _tell(recognizer, reports, out=out, as_json=as_json)
+
+
+def _leave_out(pairs: list[Pair], place: Path) -> list[Pair]:
+    """The pairs without people of a training list, whose photos are called PERSON/FILE."""
+    from arcwise.data.lists import read_list
+    from arcwise.evaluate.pairs import drop_people
+
+    people = {Path(photo.path).parent.name for photo in read_list(place).photos} - {""}
+    left = drop_people(pairs, people)
+    print_note(
+        f"{len(left)} of {len(pairs)} pairs show nobody of the {len(people)} people left out"
+    )
+    return left
 
 
 def parse_folds(option: str, text: str | None) -> tuple[int, ...]:

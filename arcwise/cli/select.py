@@ -165,7 +165,7 @@ def _write_list(
     _tell(scan, chosen, out, seed=rules.seed, as_json=as_json)
     if scan.base is None or not is_found(out, scan.base):
         place = make_printable(str(scan.base or "the unpacked archive"))
-        print_note(f"note: paths begin at {place}; put the list there to train from it")
+        print_note(f"note: paths begin at {place}; train with data.root={place}")
 
 
 def _tell(scan: Scan, chosen: Selection, out: Path, *, seed: int, as_json: bool) -> None:

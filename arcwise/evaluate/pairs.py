@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -111,6 +111,34 @@ def keep_folds(pairs: Sequence[Pair], folds: Collection[int]) -> list[Pair]:
             hint=f"folds are counted from 1 to {n_folds}",
         )
     return [pair for pair in pairs if pair.fold + 1 in folds]
+
+
+def drop_people(pairs: Sequence[Pair], people: Collection[str]) -> list[Pair]:
+    """The pairs in which none of some people occurs, such as those a model was trained on.
+
+    Args:
+        pairs: of photos called PERSON/FILE, with any folders before.
+        people: names as folders have them.
+
+    Raises:
+        InputError: no pair is left, or a photo does not say whom it shows.
+    """
+    left = [pair for pair in pairs if not {_person_of(pair.a), _person_of(pair.b)} & set(people)]
+    if not left:
+        raise InputError(
+            f"each of the {len(pairs)} pairs shows one of the {len(people)} people left out",
+            hint="score another list, with people the model has not learned",
+        )
+    return left
+
+
+def _person_of(photo: str) -> str:
+    person = PurePosixPath(photo).parent.name
+    if not person:
+        raise InputError(
+            f"{photo} does not say whom it shows", hint="photos of the list are called PERSON/FILE"
+        )
+    return person
 
 
 def _read_lines(path: Path) -> list[_Line]:

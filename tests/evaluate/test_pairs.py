@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.pairs import keep_folds, read_pairs
+from arcwise.evaluate.pairs import drop_people, keep_folds, read_pairs
 from arcwise.types import Pair
 
 
@@ -221,6 +221,15 @@ def test_folds_are_chosen_by_their_number_from_one(write):
     kept = keep_folds(pairs, (1, 3))
     assert count_classes(kept) == {(fold, same): 2 for fold in (0, 2) for same in (True, False)}
     assert kept == [pair for pair in pairs if pair.fold != 1]
+
+
+def test_pairs_of_people_who_were_learned_can_be_dropped():
+    names = [("a/1.jpg", "a/2.jpg"), ("a/1.jpg", "b/1.jpg"), ("x/c/1.jpg", "c/2.jpg")]
+    pairs = [Pair(one, two, is_same=True, fold=0) for one, two in names]
+    assert drop_people(pairs, {"b"}) == [pairs[0], pairs[2]]
+    assert drop_people(pairs, {"a", "x"}) == [pairs[2]]
+    with pytest.raises(InputError, match="each of the 3 pairs shows one of the 2 people"):
+        drop_people(pairs, {"a", "c"})
 
 
 @pytest.mark.parametrize(
