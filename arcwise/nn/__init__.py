@@ -26,7 +26,7 @@ except ModuleNotFoundError as exc:
         raise
     raise LearningError("torch is not installed", hint="pip install 'arcwise[train]'") from exc
 
-from arcwise.nn.compact import CompactNet
+from arcwise.nn.compact import BLOCKS, WIDTHS, CompactNet
 from arcwise.nn.iresnet import IResNet
 from arcwise.nn.mobilefacenet import MobileFaceNet
 from arcwise.nn.resnet import LEAST_PX, N_FEATURES, ResNet50
@@ -119,7 +119,11 @@ BACKBONES: dict[str, Backbone] = {
         options={"scale": 4, "blocks": (2, 8, 12, 4)},
         about="MobileFaceNet twice as wide and twice as deep",
     ),
-    "compact": Backbone(CompactNet, about="our own, plain convolutions, to train on a CPU"),
+    "compact": Backbone(
+        CompactNet,
+        options={"widths": WIDTHS, "blocks": BLOCKS, "front": "color"},
+        about="our own, plain convolutions, to train on a CPU",
+    ),
     "vit_t": _vit(256, 12, 0.1, "vision transformer, tiny; for AdamW and much data"),
     "vit_s": _vit(512, 12, 0.1, "vision transformer, small"),
     "vit_b": _vit(512, 24, 0.1, "vision transformer, twice as deep as small"),

@@ -13,16 +13,18 @@ Chen et al. 2018 (MobileFaceNets).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from arcwise.errors import LearningError
+from arcwise.nn.contrast import LocalContrast
 from arcwise.nn.crops import check_crops
 from arcwise.nn.recompute import run_blocks
 
 PATCH_PX = 4
+WIDTHS, BLOCKS = (48, 96, 192), (2, 6, 2)
 _MAP = 7  # side of the last map: 112 / 4 / 2 / 2
 
 
@@ -54,19 +56,10 @@ class CompactBlock(nn.Module):
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class CompactShape:
-    """How wide and how deep.
+FRONTS: dict[str, Callable[[], nn.Module]] = {"color": nn.Identity, "contrast": LocalContrast}
+"""What the first layer sees: the crop as it is, or its local contrast (nn/contrast.py)."""
 
-    Attributes:
-        widths: channels of each stage.
-        blocks: residual blocks of each stage; every stage but the first halves the map.
-        pooled: channels that the global depthwise convolution makes of each one.
-    """
-
-    widths: Sequence[int] = (48, 96, 192)
-    blocks: Sequence[int] = (2, 6, 2)
-    pooled: int = 2
+_POOLED = 2  # channels that the global depthwise convolution makes of each one
 
 
 class CompactNet(nn.Module):
@@ -75,30 +68,48 @@ class CompactNet(nn.Module):
     Args:
         dimension: length of the embedding.
         dropout: share of the pooled values that are dropped in training.
-        shape: widths and depths.
+        widths: channels of the three stages.
+        blocks: residual blocks of each stage; every stage but the first halves the map.
+        front: a name of `FRONTS`; contrast suits few photos.
+
+    Raises:
+        LearningError: a width or a number of blocks below 1, or no such front.
 
     Attributes:
         recompute: compute blocks again for the gradient, to save memory.
     """
 
     def __init__(
-        self, *, dimension: int = 128, dropout: float = 0.0, shape: CompactShape | None = None
+        self,
+        *,
+        dimension: int = 128,
+        dropout: float = 0.0,
+        widths: Sequence[int] = WIDTHS,
+        blocks: Sequence[int] = BLOCKS,
+        front: str = "color",
     ) -> None:
         super().__init__()
-        shape = shape or CompactShape()
+        if len(widths) != len(WIDTHS) or len(blocks) != len(BLOCKS) or min(*widths, *blocks) < 1:
+            raise LearningError(
+                f"a compact network of widths {list(widths)} and blocks {list(blocks)}",
+                hint=f"give three of each, at least 1, such as {list(WIDTHS)} and {list(BLOCKS)}",
+            )
+        if front not in FRONTS:
+            raise LearningError(f"no front is called {front!r}", hint=f"use {' or '.join(FRONTS)}")
         self.recompute = False
-        width = shape.widths[0]
+        self.front = FRONTS[front]()
+        width = widths[0]
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, PATCH_PX, PATCH_PX, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
-        blocks = []
-        for stage, (n_out, n_blocks) in enumerate(zip(shape.widths, shape.blocks, strict=True)):
+        stages = []
+        for stage, (n_out, n_blocks) in enumerate(zip(widths, blocks, strict=True)):
             for i in range(n_blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
-                blocks.append(CompactBlock(width, n_out, stride=stride))
+                stages.append(CompactBlock(width, n_out, stride=stride))
                 width = n_out
-        self.blocks = nn.Sequential(*blocks)
-        n_pooled = width * shape.pooled
+        self.blocks = nn.Sequential(*stages)
+        n_pooled = width * _POOLED
         self.pool = nn.Sequential(
             nn.Conv2d(width, n_pooled, _MAP, groups=width, bias=False), nn.BatchNorm2d(n_pooled)
         )
@@ -119,7 +130,7 @@ class CompactNet(nn.Module):
             LearningError: not of that shape.
         """
         check_crops(crops)
-        maps = run_blocks(self.blocks, self.stem(crops), recompute=self.recompute)
+        maps = run_blocks(self.blocks, self.stem(self.front(crops)), recompute=self.recompute)
         pooled = self.pool(maps)
         with torch.autocast(crops.device.type, enabled=False):
             vector = self.dropout(pooled.float().flatten(1))
