@@ -224,7 +224,12 @@ def test_dropout_is_passed_on(name: str) -> None:
     [
         ("iresnet18", {"outputs": "e"}, "iresnet18 has no option 'outputs'", "you mean output?"),
         ("vit_t", {"depth": 3}, "vit_t has no option 'depth'", "its options are drop_path, mask"),
-        ("compact", {"se": True}, "compact has no option 'se'", "its options are widths, blocks, front"),
+        (
+            "compact",
+            {"se": True},
+            "compact has no option 'se'",
+            "its options are widths, blocks, front",
+        ),
         ("iresnet18", {"se": 1}, "option se of iresnet18 is 1", "its default, False"),
         ("iresnet18", {"output": True}, "option output of iresnet18 is True", "default, 'e'"),
         ("iresnet18", {"output": "GPA"}, "no output of IResNet is called 'GPA'", "mean gap?"),
