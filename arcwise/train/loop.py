@@ -79,14 +79,24 @@ def train(
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(config.deterministic)
     device = choose_device(config.device)
     ranks = open_ranks(device)
     try:
-        with _lock(config.run, ranks):
+        with _lock(config.run, ranks), _keep_deterministic(config.deterministic):
             return _train(config, device, ranks, report, should_stop)
     finally:
         close_ranks(ranks)
+
+
+@contextmanager
+def _keep_deterministic(wanted: bool) -> Iterator[None]:
+    """A mode of all of torch, which is the caller's again afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def choose_device(wanted: str) -> torch.device:

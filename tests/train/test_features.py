@@ -252,3 +252,15 @@ def test_a_compiled_network_learns_the_same(configure: Configure) -> None:
     train(plain)
     train(compiled)
     assert losses_of(compiled.run) == pytest.approx(losses_of(plain.run), rel=1e-3)
+
+
+def test_the_deterministic_mode_ends_with_the_run(configure: Configure) -> None:
+    seen: list[bool] = []
+
+    def look() -> bool:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return True
+
+    train(configure("deterministic=true"), should_stop=look)
+    assert seen == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
