@@ -13,6 +13,8 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -102,22 +104,17 @@ def make_crops(root: Path, n_crops: int, n_people: int) -> None:
     print(f"{n_crops} crops of {n_people} drawn people, JPEG 95, {mean_bytes / 1024:.1f} KiB each")
 
 
-def rate(act: Callable[[int], object], n_steps: int, n_each: int) -> float:
-    """How many a second of processor time, the best of some rounds after one that is not counted.
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what reads the crops of a step, and what makes a batch of them."""
 
-    The best, since other work on the machine can only make it slower.
-    """
-    spent = []
-    for _ in range(ROUNDS + 1):
-        start = time.process_time()
-        for step in range(n_steps):
-            act(step)
-        spent.append(time.process_time() - start)
-    return n_steps * n_each / min(spent[1:])
+    name: str
+    read: Callable[[int], object]
+    make: Callable[[int], object]
 
 
-def measure_source(name: str, source: CropSource, n_crops: int, *, plain: bool = False) -> None:
-    """Print one line of the table."""
+def make_row(name: str, source: CropSource, n_crops: int) -> Row:
+    """A source of ours, read by the loader."""
     sampler = Sampler(n_crops, BATCH, seed=0)
     loader = Loader(
         source,
@@ -127,11 +124,42 @@ def measure_source(name: str, source: CropSource, n_crops: int, *, plain: bool =
         sampler=sampler,
         augmentation=Augmentation(),
     )
-    n_steps = sampler.steps_per_epoch
-    order = [sampler.batch(step).tolist() for step in range(n_steps)]
-    read = rate(lambda step: [source.read(row) for row in order[step]], n_steps, BATCH)
-    make = (lambda step: batch_plainly(source, sampler, step)) if plain else loader.make
-    print(f"{name:40} {read:9,.0f} {rate(make, n_steps, BATCH):9,.0f}")
+    return Row(name, lambda step: read_step(source, sampler, step), loader.make)
+
+
+def make_plain_row(name: str, source: PlainRecords | PlainFolder, n_crops: int) -> Row:
+    """The same written plainly."""
+    sampler = Sampler(n_crops, BATCH, seed=0)
+    return Row(
+        name,
+        lambda step: read_step(source, sampler, step),
+        lambda step: batch_plainly(source, sampler, step),
+    )
+
+
+def read_step(source: CropSource | PlainRecords | PlainFolder, sampler: Sampler, step: int) -> None:
+    """Read the crops of a step."""
+    for row in sampler.batch(step).tolist():
+        source.read(row)
+
+
+def measure_rows(rows: list[Row], n_steps: int) -> None:
+    """Print the table: of each number the best of some rounds after one that is not counted.
+
+    The best, since other work on the machine can only make it slower; the rows take turns, so that
+    it hinders all of them alike.
+    """
+    best_s = {row.name: [np.inf, np.inf] for row in rows}
+    for number in range(ROUNDS + 1):
+        for row, i in product(rows, (0, 1)):
+            act = (row.read, row.make)[i]
+            spent_s = seconds(lambda act=act: [act(step) for step in range(n_steps)])
+            if number:
+                best_s[row.name][i] = min(best_s[row.name][i], spent_s)
+    print(f"{'crops/s on one thread':40} {'decoded':>9} {'batches':>9}")
+    for name, (read_s, make_s) in best_s.items():
+        n_crops = n_steps * BATCH
+        print(f"{name:40} {n_crops / read_s:9,.0f} {n_crops / make_s:9,.0f}")
 
 
 def measure_opening(root: Path, n_records: int) -> None:
@@ -170,14 +198,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         make_crops(root, n, n_people=n // 20)
-        print(f"{'crops/s on one thread':40} {'decoded':>9} {'batches':>9}")
-        measure_source("record file, kept decoded", open_crops(root / "rec"), n)
+        kept = make_row("record file, kept decoded", open_crops(root / "rec"), n)
         folder._KEPT_BYTES = 0
-        measure_source("record file", open_crops(root / "rec"), n)
-        measure_source("folder", open_crops(root / "folder"), n)
-        plain_records = PlainRecords(root / "rec" / "train.rec", n)
-        measure_source("record file, file handle and cv2", plain_records, n, plain=True)
-        measure_source("folder, open and cv2", PlainFolder(root / "folder"), n, plain=True)
+        rows = [
+            make_row("record file", open_crops(root / "rec"), n),
+            make_plain_row(
+                "record file, file handle and cv2", PlainRecords(root / "rec" / "train.rec", n), n
+            ),
+            make_row("folder", open_crops(root / "folder"), n),
+            make_plain_row("folder, open and cv2", PlainFolder(root / "folder"), n),
+            kept,
+        ]
+        measure_rows(rows, n // BATCH)
         measure_opening(root, given.records)
 
 

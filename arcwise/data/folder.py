@@ -12,8 +12,8 @@ from pathlib import Path
 from arcwise.data.manifest import CropContract, is_prepared, read_manifest
 from arcwise.data.split import Sample
 from arcwise.errors import DatasetError, ImageError, InputError
-from arcwise.files import read_bytes
-from arcwise.image import read_image
+from arcwise.files import translate_os_errors
+from arcwise.image import read_crop
 from arcwise.photos import find_people
 from arcwise.types import Image
 
@@ -136,15 +136,17 @@ class CropFiles:
         Raises:
             DatasetError: it cannot be read.
         """
+        path = self._paths[position]
         try:
-            return read_bytes(self._paths[position])
+            with translate_os_errors(path, doing="read"), path.open("rb", buffering=0) as file:
+                return file.readall()
         except InputError as exc:
             raise self._broken(position, exc) from exc
 
     def _decode(self, position: int) -> Image:
         try:
-            return read_image(self._paths[position])
-        except (ImageError, InputError) as exc:
+            return read_crop(self.content(position), name=str(self._paths[position]))
+        except ImageError as exc:
             raise self._broken(position, exc) from exc
 
     def _broken(self, position: int, why: InputError) -> DatasetError:
@@ -161,10 +163,12 @@ class CropFolder(CropFiles):
         root: a folder made by `arcwise prepare`, or one with a folder of square aligned crops
             of one size for each person: that of the network, or up to 11/7 of it (112 to 176 px),
             whose middle is then the aligned face and the rest is its border.
-        size_px: side of the aligned face that the network takes.
+        size_px: side that the network takes: the middle of the crops. Of a prepared folder any that
+            its crops hold: with another one than the 112 px they were aligned for, the face fills
+            more or less of what the network sees.
 
     Raises:
-        DatasetError: there are no crops in it, or they were cut for another size.
+        DatasetError: there are no crops in it, or they have no middle of that size.
         InputError: it cannot be read.
     """
 
@@ -186,12 +190,16 @@ class CropFolder(CropFiles):
 
 def _read_border(root: Path, size_px: int) -> int:
     contract = CropContract.load(root)
-    if contract.size_px != size_px:  # the face would fill another part of the crop
+    side_px = contract.size_px + 2 * contract.border_px
+    border_px, is_odd = divmod(side_px - size_px, 2)
+    if border_px < 0 or is_odd or size_px < 1:
         raise DatasetError(
-            f"{root} was prepared for {contract.size_px} px, the network takes {size_px} px",
-            hint="choose a network of that size, or give crops that were cut for this one",
+            f"{root} holds crops of {side_px}x{side_px} px, which have no middle of "
+            f"{size_px}x{size_px}",
+            hint="`arcwise prepare --border` keeps more around the face, "
+            "the same whole number of px on each side",
         )
-    return contract.border_px
+    return border_px
 
 
 def _find_prepared(root: Path) -> list[tuple[Sample, Path]]:

@@ -8,7 +8,7 @@ number of devices too: every place of a step's batch has its own random numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -106,7 +106,7 @@ class Loader:
         """
         rows = self._sampler.batch(step)
         places = self._division.places(len(rows), part)
-        crops = np.stack([self._augment(int(rows[place]), step, place) for place in places])
+        crops = [self._augment(int(rows[place]), step, place) for place in places]
         rows = rows[places.start : places.stop]
         return Batch(
             crops=to_tensor(crops, color=self._color),
@@ -172,16 +172,20 @@ def find_border(side_px: int, size_px: int) -> int:
     return border_px
 
 
-def to_tensor(crops: Crops, color: Color = "rgb") -> Tensor:
+def to_tensor(crops: Crops | Sequence[Image], color: Color = "rgb") -> Tensor:
     """Crops as a network takes them.
 
     Args:
-        crops: (B, H, W, 3) uint8 RGB.
+        crops: B of (H, W, 3) uint8 RGB, all of one size.
         color: "gray" makes one channel of luma of them.
 
     Returns:
         (B, 3 or 1, H, W) float32, (RGB or luma - 127.5) / 127.5, stored channels last.
     """
-    pixels = np.ascontiguousarray(crops) if color == "rgb" else luma(crops)[..., None]
-    values = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return values.to(torch.float32).sub_(127.5).div_(127.5)
+    height, width = crops[0].shape[:2]
+    batch = torch.empty((len(crops), height, width, 3 if color == "rgb" else 1))
+    for crop, values in zip(crops, batch.numpy(), strict=True):  # one by one, each in the cache
+        values[:] = crop if color == "rgb" else luma(crop)[..., None]
+        values -= np.float32(127.5)
+        values /= np.float32(127.5)
+    return batch.permute(0, 3, 1, 2)

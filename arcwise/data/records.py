@@ -32,7 +32,7 @@ from arcwise.data.split import Sample
 from arcwise.encode import encode_image
 from arcwise.errors import DatasetError, ImageError, InputError
 from arcwise.files import translate_os_errors, write_atomically
-from arcwise.image import read_image
+from arcwise.image import read_crop, read_image
 from arcwise.types import Image
 
 _SAMPLES_AT_ONCE = 1 << 16
@@ -172,7 +172,7 @@ class Records:
 
     def _decode(self, position: int) -> Image:
         try:
-            return read_image(self.content(position))
+            return read_crop(self.content(position))
         except ImageError as exc:
             raise DatasetError(
                 f"{self._name(position)} cannot be read: {exc}",

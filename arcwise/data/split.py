@@ -166,6 +166,7 @@ def _hold_photos(labels: NDArray[np.int64], rules: SplitRules) -> NDArray[np.boo
     counts = np.bincount(labels)
     place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     n_held = np.floor(rules.held_share * counts + 1e-9).astype(np.int64)  # 0.1 of 30 is 3
+    n_held = np.minimum(n_held, counts - 1)  # one is left to learn from, however near to 1
     is_held[order] = place < n_held[labels[order]]
     if not is_held.any():
         raise DatasetError(

@@ -18,7 +18,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 MIN_NORM = 1e-12  # as torch.nn.functional.normalize; a shorter vector has no direction
 
-_PART_ROWS = {"cpu": 8192}  # centers of 512 numbers: 16 MB, the size of a cache
+_PART_ROWS = {"cpu": 4096}  # centers of 512 numbers: 8 MB, the size of a cache
 _PART_ROWS_DEVICE = 1 << 16  # 128 MB: enough for a GPU to be busy
 
 

@@ -63,8 +63,7 @@ class Drawn:
         identities: (S,) int64 within the block of this rank, from 0, ascending; None: all.
         centers: (S K, D) a copy of their rows, or the weight itself if all: a leaf whose gradient
             the optimizer takes.
-        is_lasting: whether it was asked for, and stays until the next is, or until the
-            optimizer's step; otherwise it is of one batch.
+        is_lasting: whether it stays until the optimizer's step, or is of one batch.
     """
 
     identities: Tensor | None
@@ -93,7 +92,8 @@ class PartialHead(nn.Module):
             side; (n_own K, D + 1) with a rule that is not angular, the last number being the bias.
             It requires a gradient only at rate 1; below, the rows drawn do.
         first, n_own: the identities of this rank.
-        n_draws: () int64 buffer, steps drawn so far: with the seed it decides the next draw.
+        n_draws: () int64 buffer, steps drawn so far: with the seed it decides the next draw, which
+            waits for a GPU to read it (below rate 1).
         drawn: the centers of the step that is under way; None between steps.
 
     Raises:
@@ -147,7 +147,7 @@ class PartialHead(nn.Module):
             labels: (n,) int64 of all samples of this rank in the step, as many on every rank.
 
         Raises:
-            LearningError: wrong labels, uneven numbers of them, or a rank was lost.
+            LearningError: labels that are not (n,) int64, uneven numbers, or a rank was lost.
         """
         if labels.dtype != torch.int64 or labels.ndim != 1:
             raise LearningError(

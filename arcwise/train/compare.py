@@ -132,7 +132,7 @@ def compare_losses(
         should_stop: as in `train`.
 
     Raises:
-        SettingsError: an unknown loss, or one twice.
+        SettingsError: an unknown loss, one twice, or nothing to compare.
         LearningError, DatasetError, InputError: as `train`.
     """
     variants = {name: _with_loss(config, name) for name in losses}
@@ -159,7 +159,7 @@ def compare_scales(
         should_stop: as in `train`.
 
     Raises:
-        SettingsError: a number below 2.
+        SettingsError: a number below 2, or nothing to compare.
         LearningError, DatasetError, InputError: as `train`.
     """
     variants = {}
@@ -169,7 +169,9 @@ def compare_scales(
         variants[f"{number} people"] = values
     comparison = _compare(config.run, variants, n_rounds, report, should_stop)
     points = {
-        _MEASURES[m]: [(v.people, 100 * (v.mean(m) or 0.0)) for v in comparison.variants]
+        _MEASURES[m]: [
+            (v.people, 100 * mean) for v in comparison.variants if (mean := v.mean(m)) is not None
+        ]
         for m in comparison.measures
     }
     if comparison.variants:
@@ -198,7 +200,10 @@ def _with_loss(config: TrainConfig, name: str) -> dict[str, Any]:
             values["data"]["sampler"] = "pk"
             head["weight"] = 0.0
         else:
-            head |= {"loss": loss, "margin": number, "options": {}}
+            options = head["options"] if loss == head["loss"] else {}
+            head |= {"loss": loss, "margin": number, "options": options}
+    if loss != TRIPLET:
+        head["weight"] = head["weight"] or 1.0  # of a recipe for a triplet loss alone
     return values
 
 
@@ -209,6 +214,11 @@ def _compare(
     report: Report,
     should_stop: Callable[[], bool],
 ) -> Comparison:
+    if not variants or n_rounds < 1:
+        raise SettingsError(
+            f"{len(variants)} runs of {n_rounds} rounds each are nothing to compare",
+            hint="give at least one loss or number of people, and one round",
+        )
     configs = list(_list_configs(folder, variants, n_rounds))  # all are checked before the first
     found: list[Variant] = []
     is_complete = True

@@ -23,6 +23,7 @@ _WORD = 4  # bytes of a float32
 _STATES = {"sgd": 1, "adam": 2, "adamw": 2}  # numbers kept for each weight that learns
 _COPIES = {"curricularface": 6, "a_softmax": 4}  # of the logits, in the backward pass
 _COPIES_MOST_LOSSES = 3
+_PART_ROWS = 1 << 16  # centers whose gradient is found at a time, on a GPU; nn/cosines.py
 _MOST = 1 << 40  # identities; more than any memory holds
 
 
@@ -132,23 +133,6 @@ class Plan:
             [need.part, need.name, format_bytes(need.n_bytes), need.formula] for need in self.needs
         ]
         return [*lines, ["", "sum", format_bytes(self.total_bytes), ""]]
-
-    def lines(self) -> list[str]:
-        """What it comes to, in lines for people."""
-        ranks = "1 rank" if self.n_ranks == 1 else f"{self.n_ranks} ranks"
-        found = [
-            f"{self.network}: {self.n_network_weights:,} parameters; head: "
-            f"{self.n_head_weights:,} for {self.n_identities:,} identities, on {ranks}",
-            f"{self.photos_per_pass} photos at once: {format_bytes(self.total_bytes)} for each "
-            "rank, and what the libraries take",
-        ]
-        if self.memory_bytes is not None:
-            verdict = "fits" if self.fits else "does not fit"
-            found.append(
-                f"it {verdict} into {format_bytes(self.memory_bytes)}; there is room for "
-                f"{self.most_identities:,} identities"
-            )
-        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Values of JSON's kinds."""
@@ -284,13 +268,16 @@ def need_head(shape: HeadShape, n_identities: int) -> list[Need]:
         n_identities: C, over all ranks.
     """
     weights = shape.weight_bytes(n_identities)
-    drawn = _WORD * shape.count_drawn(n_identities) * shape.subcenters * shape.dimension
+    n_rows = shape.count_drawn(n_identities) * shape.subcenters
+    row = _WORD * shape.dimension
+    drawn = n_rows * row
     copies = shape.n_copies * shape.logits_bytes(n_identities)
     needs = [
         Need("head", "weights", weights, "4 n K D"),
         Need("head", "gradients", drawn, "4 S K D"),
         Need("head", "optimizer state", shape.n_states * weights, f"{shape.n_states} x 4 n K D"),
         Need("head", "logits and gradients", copies, f"{shape.n_copies} x 4 B S"),
+        Need("head", "a part of the centers", min(_PART_ROWS, n_rows) * row, "4 x 65,536 D"),
     ]
     if shape.sample_rate < 1:
         needs.insert(3, Need("head", "drawn centers", drawn, "4 S K D"))

@@ -81,8 +81,8 @@ def read_rows(folder: Path, shards: Sequence[Shard], first: int, n_rows: int) ->
     reached = first
     for shard in sorted(shards, key=lambda shard: shard.first):
         start, stop = max(reached, shard.first), min(first + n_rows, shard.first + shard.n_rows)
-        if start != reached or stop <= start:
-            continue
+        if start != reached or stop < start or (n_rows and stop == start):
+            continue  # a rank without rows of its own still needs to know which kinds there are
         for name, rows in _read_part(folder, shard, start, stop).items():
             parts.setdefault(name, []).append(rows)
         reached = stop

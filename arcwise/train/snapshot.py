@@ -81,12 +81,7 @@ def restore_learner(learner: Learner, found: Checkpoint, path: Path) -> None:
     kept = {"weight": head.weight} | dict(found.tensors.get("rule", {}))
     restore(head, kept, what="head", origin=origin, holds=found.holds)
     first, n_rows = _rows_of_rank(learner, learner.ranks.rank)
-    if found.shards:
-        shards = [_read_shard(value, path) for value in found.shards]
-        rows = read_rows(path.parent, shards, first, n_rows)
-    else:
-        own = slice(first, first + n_rows)
-        rows = {name: tensor[own] for name, tensor in found.tensors.get("head", {}).items()}
+    rows = _read_rows(learner, found, path)
     try:
         weight = rows.pop("weight")
     except KeyError as exc:
@@ -129,11 +124,30 @@ def _place_of(learner: Learner, stem: str, rank: int) -> Shard:
     return Shard(name_shard(stem, step=step, rank=rank, size=size), first, n_rows, step)
 
 
+def _read_rows(learner: Learner, found: Checkpoint, path: Path) -> dict[str, Tensor]:
+    """The rows of this rank by kind, from the file or from its shards."""
+    head, group = learner.head, found.tensors.get("head", {})
+    shards = [_read_shard(value, path) for value in found.shards]
+    wanted = head.n_identities * head.subcenters
+    ends = [shard.first + shard.n_rows for shard in shards]
+    sizes = {max(ends)} if ends else {sum(tensor.shape[:1]) for tensor in group.values()}
+    if wrong := sizes - {wanted}:
+        raise CheckpointError(
+            f"{path} ({found.holds}) holds {max(wrong)} rows of a head, not {wanted}",
+            hint="the people and head.subcenters must be those it was trained with",
+        )
+    first, n_rows = _rows_of_rank(learner, learner.ranks.rank)
+    if shards:
+        return read_rows(path.parent, shards, first, n_rows)
+    return {name: tensor[first : first + n_rows] for name, tensor in group.items()}
+
+
 def _read_shard(value: Mapping[str, Any], path: Path) -> Shard:
-    try:
-        return Shard(**value)
-    except TypeError as exc:
-        raise CheckpointError(f"{path} names a shard in words we do not know: {value}") from exc
+    kinds = {name: type(part) for name, part in value.items()}
+    is_known = kinds == {"file": str, "first": int, "n_rows": int, "step": int}
+    if not is_known or Path(value["file"]).name != value["file"]:
+        raise CheckpointError(f"{path} names a shard in words we do not know: {dict(value)}")
+    return Shard(**value)
 
 
 def _check_finite(groups: Mapping[str, Mapping[str, Tensor]], learner: Learner) -> None:

@@ -90,14 +90,13 @@ def write_story(
     Raises:
         InputError: it cannot be written.
     """
-    split, head, schedule = material.split, config.head, config.schedule
-    margin = "its default" if head.margin is None else f"{head.margin}"
+    split, schedule = material.split, config.schedule
     rows = [
         ("people learned", f"{material.n_people:,}"),
         ("photos learned", f"{len(split.training):,}"),
         ("names left out", f"{len(split.left_out):,} (left_out.json)"),
         ("network", f"{config.network.name}, {config.network.dimension} dimensions"),
-        ("loss", f"{head.loss}, margin {margin}, scale {head.scale}"),
+        ("loss", _tell_losses(config)),
         ("optimizer", f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g}"),
         ("schedule", f"{schedule.epochs:g} epochs of batches of {schedule.batch_size}"),
         ("steps done", f"{done:,}, {done / material.sampler.steps_per_epoch:.2f} epochs"),
@@ -129,6 +128,21 @@ def write_story(
     ]
     text = "\n\n".join(parts) + "\n"
     return write_atomically(folder / "README.md", text.encode(errors="backslashreplace"))
+
+
+def _tell_losses(config: TrainConfig) -> str:
+    """What the loss is the sum of, with the weights where there are several."""
+    head, triplet, distill = config.head, config.triplet, config.distill
+    margin = "its default" if head.margin is None else f"{head.margin}"
+    told = [(f"{head.loss}, margin {margin}, scale {head.scale}", head.weight)]
+    if triplet is not None:
+        told.append((f"triplet, margin {triplet.margin:g}, {triplet.mining}", triplet.weight))
+    if distill is not None:
+        told += [("cosine to targets", distill.cosine), ("relational", distill.relational)]
+    parts = [(name, weight) for name, weight in told if weight]
+    if len(parts) == 1:
+        return parts[0][0]
+    return "; ".join(f"{weight:g} x {name}" for name, weight in parts)
 
 
 def _format_table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:

@@ -198,10 +198,12 @@ class KnownPeople:
         ranks = head.ranks
         mine = slice(ranks.rank, None, ranks.size)
         n_each = math.ceil(self.n_photos / ranks.size)  # all ranks must take equally many steps
-        vectors = embed_crops(network, self._crops, self._samples[mine])
+        own = self._samples[mine]
         rows = np.zeros((n_each, head.dimension), np.float32)
         labels = np.full(n_each, ELSEWHERE, np.int64)
-        rows[: len(vectors)], labels[: len(vectors)] = vectors, self._labels[mine]
+        if len(own):  # there may be fewer photos than ranks
+            rows[: len(own)] = embed_crops(network, self._crops, own)
+            labels[: len(own)] = self._labels[mine]
         was_training = head.training
         head.eval()
         sums = np.zeros(3)
@@ -232,7 +234,7 @@ def embed_crops(network: nn.Module, crops: InputCrops, samples: NDArray[np.int64
     Args:
         network: takes (B, 3 or 1, S, S).
         crops: as it takes them.
-        samples: (n,) positions among them.
+        samples: (n,) positions among them, at least one.
 
     Returns:
         (n, D) float32, not normalized.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -185,3 +187,76 @@ def test_paths_of_a_config_stay_here() -> None:
         "head": {"loss": "arcface"},
         "distill": None,
     }
+
+
+class DrawnWandb(ModuleType):
+    """What of the library's face is used, as its documentation has it; it sends nothing."""
+
+    class Error(Exception):
+        """Of the library."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.asked: dict[str, Any] = {}
+        self.sent: list[dict[str, float]] = []
+        self.is_offline = self.is_finished = False
+
+    def init(self, **asked: Any) -> DrawnWandb:
+        if self.is_offline:
+            raise self.Error("no network")
+        self.asked = asked
+        return self
+
+    def define_metric(self, name: str, *, step_metric: str) -> None:
+        self.asked[name] = step_metric
+
+    def log(self, numbers: dict[str, float]) -> None:
+        if self.is_offline:
+            raise self.Error("no network")
+        self.sent.append(numbers)
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> DrawnWandb:
+    found = DrawnWandb()
+    monkeypatch.setitem(sys.modules, "wandb", found)
+    return found
+
+
+def test_weights_and_biases_gets_numbers_under_its_names(
+    library: DrawnWandb, tmp_path: Path
+) -> None:
+    config = {"run": str(tmp_path), "seed": 1}
+    (sink,) = open_sinks(tmp_path, tensorboard=False, wandb="faces", config=config)
+    sink.write({"step": 3, "epoch": 0.5, "loss": 2.0, "validation": {"eer": 0.1}})
+    sink.close()
+    assert library.asked["project"] == "faces"
+    assert library.asked["config"] == {"seed": 1}
+    assert library.asked["*"] == "Process/Step"
+    assert library.sent == [
+        {"Process/Step": 3, "Process/Epoch": 0.5, "Loss/Step Loss": 2.0, "validation/eer": 0.1}
+    ]
+    assert library.is_finished
+
+
+def test_weights_and_biases_that_goes_away_is_left_out(
+    library: DrawnWandb, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (sink,) = open_sinks(tmp_path, tensorboard=False, wandb="faces", config={})
+    library.is_offline = True
+    sink.write({"step": 1})
+    sink.write({"step": 2})
+    assert [record.message for record in caplog.records] == [
+        "Weights & Biases is left out from now on: wandb: no network"
+    ]
+
+
+def test_weights_and_biases_that_refuses_is_an_error_at_the_start(
+    library: DrawnWandb, tmp_path: Path
+) -> None:
+    library.is_offline = True
+    with pytest.raises(LearningError, match="wandb refuses: no network"):
+        open_sinks(tmp_path, tensorboard=False, wandb="faces", config={})

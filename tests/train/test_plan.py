@@ -70,13 +70,16 @@ def test_the_head_is_three_weights_and_some_logits() -> None:
     """Published with two copies of the logits; ours are three, in the backward pass."""
     shape = HeadShape(dimension=512, n_photos=1024, n_states=1)
     weights, logits = shape.weight_bytes(617_970), shape.logits_bytes(617_970)
-    assert total(need_head(shape, 617_970)) == 3 * weights + 3 * logits
+    part = 65_536 * 512 * 4  # centers whose gradient is found at a time
+    assert total(need_head(shape, 617_970)) == 3 * weights + 3 * logits + part
 
 
 def test_ranks_share_the_centers_and_the_logits() -> None:
     alone = HeadShape(dimension=512, n_photos=1024, n_states=1)
     shared = HeadShape(dimension=512, n_photos=1024, n_states=1, n_ranks=8)
-    assert total(need_head(shared, 80_000)) == total(need_head(alone, 80_000)) // 8
+    all_of, some = by_name(need_head(alone, 80_000)), by_name(need_head(shared, 80_000))
+    for name in ("weights", "gradients", "optimizer state", "logits and gradients"):
+        assert some[f"head: {name}"] == all_of[f"head: {name}"] // 8
 
 
 def test_the_largest_rank_counts_where_centers_do_not_divide() -> None:
@@ -123,7 +126,7 @@ def measure_head(config: TrainConfig, n_identities: int, n_photos: int) -> int:
             momentum=optimizer.momentum,
             dense_update=head_of.dense_update,
         )
-        embeddings = torch.randn(n_photos, network.dimension)
+        embeddings = torch.randn(n_photos, network.dimension, requires_grad=True)
         labels = torch.arange(n_photos) % n_identities
         for _ in range(2):
             head.draw_rows(labels)
@@ -266,15 +269,6 @@ def test_a_plan_is_a_table_and_json() -> None:
     found = json.loads(json.dumps(plan.to_dict()))
     assert found["total_bytes"] == sum(need["n_bytes"] for need in found["needs"])
     assert found["fits"] is True
-
-
-def test_the_lines_name_parameters_memory_and_room() -> None:
-    config = configure(network={"name": "iresnet18", "dimension": 512})
-    plan = make_plan(config, n_identities=1000, memory_bytes=24 * GIB)
-    first, second, third = plan.lines()
-    assert "24,025,600 parameters; head: 512,000 for 1,000 identities, on 1 rank" in first
-    assert second.startswith("64 photos at once: ")
-    assert third.startswith("it fits into 24.00 GiB; there is room for ")
 
 
 def test_sizes_are_told_in_two_units() -> None:
