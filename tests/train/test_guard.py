@@ -150,22 +150,22 @@ def doubt_labels(loss: float, labels: Tensor, *, n: int = 100, scale: float = 64
     return find_first_doubt(loss, expected, scale=scale, dimension=512, labels=labels)
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.3, 10.0], ids=["one way", "nearly", "all ways"])
-@pytest.mark.parametrize("dimension", [64, 128, 512])
+@pytest.mark.parametrize("spread", [0.0, 10.0], ids=["one way", "all ways"])
+@pytest.mark.parametrize("dimension", [64, 512])
 @pytest.mark.parametrize("scale", [None, 16.0, 64.0], ids=["auto", "16", "64"])
 @pytest.mark.parametrize("n_people", [2, 10, 100, 1000])
 def test_a_right_first_loss_is_not_doubted(
-    n_people: int, scale: float | None, dimension: int, alike: float
+    n_people: int, scale: float | None, dimension: int, spread: float
 ) -> None:
     """Whether the embeddings of a new network point one way or all ways."""
     scale = scale or automatic_scale(n_people)
     rule = build_rule("arcface", scale=scale)
     expected = expected_first_loss(n_people, rule, dimension)
-    for seed in range(10):
+    for seed in range(4):
         generator = torch.Generator().manual_seed(seed)
         head = PartialHead(dimension, n_people, rule, seed=seed)
         way = torch.randn(1, dimension, generator=generator)
-        rows = way + alike * torch.randn(64, dimension, generator=generator)
+        rows = way + spread * torch.randn(64, dimension, generator=generator)
         labels = torch.randint(0, n_people, (64,), generator=generator)
         loss = head(rows, labels).loss.item()
         told = find_first_doubt(loss, expected, scale=scale, dimension=dimension, labels=labels)
