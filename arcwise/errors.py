@@ -20,6 +20,7 @@ ArcwiseError                      .hint: the next thing to try
 ├── LearningError                 training and what leads to it
 │   ├── DatasetError
 │   ├── CheckpointError
+│   ├── NotFiniteError            a loss or a gradient is not a number any more
 │   └── ExportMismatchError       the exported graph does not answer as the network does
 └── SettingsError                 an environment variable or an option has a wrong value
 
@@ -128,6 +129,10 @@ class DatasetError(LearningError):
 
 class CheckpointError(LearningError):
     """A checkpoint or a foreign weights file cannot be read as what it should be."""
+
+
+class NotFiniteError(LearningError):
+    """A loss or a gradient is not finite: training has come apart; no weight was changed."""
 
 
 class ExportMismatchError(LearningError):

@@ -38,7 +38,7 @@ from arcwise.types import Image
 
 SIZE_PX, BORDER_PX = 112, 16
 BATCH = 64
-ROUNDS = 5
+ROUNDS = 7
 
 
 class PlainRecords:

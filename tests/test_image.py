@@ -25,6 +25,7 @@ from arcwise.image import (
     mirror_image,
     perceptual_hash,
     pixel_digest,
+    read_crop,
     read_image,
     resize_image,
     sharpness,
@@ -56,6 +57,27 @@ def test_every_source_of_one_photo_gives_the_same_pixels(scene: np.ndarray, tmp_
         ]  # fmt: skip
         for source in sources:
             np.testing.assert_array_equal(read_image(source), scene)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+def test_a_crop_has_the_pixels_of_its_photo_in_any_format(scene: np.ndarray, suffix: str) -> None:
+    content = encode_image(scene, suffix=suffix)
+    np.testing.assert_array_equal(read_crop(content), read_image(content))
+
+
+def test_a_crop_is_upright(scene: np.ndarray) -> None:
+    exif, buffer = PIL.Image.Exif(), io.BytesIO()
+    exif[274] = 6  # turned by a quarter
+    PIL.Image.fromarray(scene).save(buffer, "JPEG", exif=exif)
+    assert read_crop(buffer.getvalue()).shape == (120, 90, 3)
+    np.testing.assert_array_equal(read_crop(buffer.getvalue()), read_image(buffer.getvalue()))
+
+
+def test_a_crop_that_cannot_be_read_is_named(scene: np.ndarray) -> None:
+    content = encode_image(scene, suffix=".jpg")
+    for broken in (b"", b"no picture", content[:-300], content[:-1]):
+        with pytest.raises(ImageError, match=r"^Ann/1.jpg is "):
+            read_crop(broken, name="Ann/1.jpg")
 
 
 def test_a_tilde_means_the_home_folder(

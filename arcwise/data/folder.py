@@ -120,11 +120,11 @@ class CropFiles:
         if kept is not None:
             return kept
         image = self._decode(position)
-        if image.shape[:2] != (self.side_px, self.side_px):
-            height, width = image.shape[:2]
+        side_px, (height, width) = self.side_px, image.shape[:2]
+        if (height, width) != (side_px, side_px):
             raise DatasetError(
                 f"{self._paths[position]} has {width}x{height} px, the crops of this folder have "
-                f"{self.side_px}x{self.side_px}",
+                f"{side_px}x{side_px}",
                 hint="all crops must be cut alike: `arcwise prepare` does that from photos",
             )
         self._kept.keep(position, image)

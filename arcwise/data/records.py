@@ -140,11 +140,11 @@ class Records:
         if kept is not None:
             return kept
         image = self._decode(position)
-        if image.shape[:2] != (self.side_px, self.side_px):
-            height, width = image.shape[:2]
+        side_px, (height, width) = self.side_px, image.shape[:2]
+        if (height, width) != (side_px, side_px):
             raise DatasetError(
                 f"{self._name(position)} has {width}x{height} px, the crops of this file have "
-                f"{self.side_px}x{self.side_px}",
+                f"{side_px}x{side_px}",
                 hint="all crops must be cut alike",
             )
         self._kept.keep(position, image)

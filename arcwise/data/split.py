@@ -182,6 +182,20 @@ def _check_known(people: frozenset[str], there: set[str], what: str) -> None:
             f"none of the {len(people)} people {what} is among the photos, such as {min(people)}",
             hint="people are told apart by the name of their folder: it must be that of the list",
         )
+    spelled = {_plain_name(name): name for name in there - people if _plain_name(name)}
+    for name in sorted(people - there):
+        if _plain_name(name) in spelled:
+            raise DatasetError(
+                f"{name}, one of the people {what}, is not among the photos, but "
+                f"{spelled[_plain_name(name)]} is",
+                hint="give the folder the name of the list, or the same person is learned and "
+                f"is {what.removeprefix('to be ')} as well",
+            )
+
+
+def _plain_name(name: str) -> str:
+    """A name without what people write in several ways."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _check_left_out(names: frozenset[str], known: set[str]) -> None:

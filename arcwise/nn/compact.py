@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from arcwise.errors import LearningError
 from arcwise.nn.contrast import LocalContrast
 from arcwise.nn.crops import check_crops
+from arcwise.nn.grouped import GroupedConv2d
 from arcwise.nn.recompute import run_blocks
 
 PATCH_PX = 4
@@ -111,7 +112,8 @@ class CompactNet(nn.Module):
         self.blocks = nn.Sequential(*stages)
         n_pooled = width * _POOLED
         self.pool = nn.Sequential(
-            nn.Conv2d(width, n_pooled, _MAP, groups=width, bias=False), nn.BatchNorm2d(n_pooled)
+            GroupedConv2d(width, n_pooled, _MAP, groups=width, bias=False),
+            nn.BatchNorm2d(n_pooled),
         )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(n_pooled, dimension)

@@ -110,7 +110,7 @@ def _find_pairs(network: nn.Module, crop_shape: tuple[int, int, int]) -> dict[st
                 enter = partial(watch.enter_norm, name)
                 hooks.enter_context(part.register_forward_pre_hook(enter))
                 hooks.enter_context(part.register_forward_hook(watch.leave_norm))
-            elif type(part) in _FOLDED_INTO.values():
+            elif isinstance(part, tuple(_FOLDED_INTO.values())):
                 leave = partial(watch.leave_layer, name)
                 hooks.enter_context(part.register_forward_hook(leave))
         device = next((weight.device for weight in network.parameters()), None)
@@ -133,7 +133,7 @@ def _can_fold(layer: nn.Module, norm: nn.Module, output: Tensor) -> bool:
 
     BatchNorm1d means the second dimension, a linear layer the last.
     """
-    is_fit = _FOLDED_INTO[type(norm)] is type(layer)
+    is_fit = isinstance(layer, _FOLDED_INTO[type(norm)])
     is_same_channel = isinstance(layer, nn.Conv2d) or output.ndim == 2
     return is_fit and is_same_channel and getattr(norm, "running_var", None) is not None
 

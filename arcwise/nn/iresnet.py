@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from arcwise.errors import LearningError
 from arcwise.nn.crops import check_crops
+from arcwise.nn.grouped import GroupedConv2d
+from arcwise.nn.prelu import PReLU
 from arcwise.nn.recompute import run_blocks
 
 BLOCKS: Mapping[int, tuple[int, int, int, int]] = MappingProxyType(
@@ -72,7 +74,7 @@ class _Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(n_in, eps=_EPS)
         self.conv1 = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out, eps=_EPS)
-        self.prelu = nn.PReLU(n_out)
+        self.prelu = PReLU(n_out)
         self.conv2 = nn.Conv2d(n_out, n_out, 3, stride=stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(n_out, eps=_EPS)
         self.se = _SqueezeExcite(n_out) if se else nn.Identity()
@@ -91,12 +93,12 @@ class _Block(nn.Module):
 
 
 def _build_gap() -> nn.Sequential:
-    return nn.Sequential(nn.PReLU(_WIDTHS[3]), nn.AdaptiveAvgPool2d(1))
+    return nn.Sequential(PReLU(_WIDTHS[3]), nn.AdaptiveAvgPool2d(1))
 
 
 def _build_gdc() -> nn.Sequential:
     width = _WIDTHS[3]
-    convolution = nn.Conv2d(width, width, _LAST_SIDE, groups=width, bias=False)
+    convolution = GroupedConv2d(width, width, _LAST_SIDE, groups=width, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(width, eps=_EPS))
 
 
@@ -151,7 +153,7 @@ class IResNet(nn.Module):
         self.recompute = False
         self.conv1 = nn.Conv2d(3, _STEM_WIDTH, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_STEM_WIDTH, eps=_EPS)
-        self.prelu = nn.PReLU(_STEM_WIDTH)
+        self.prelu = PReLU(_STEM_WIDTH)
         n_blocks = BLOCKS[depth]
         self.layer1 = _build_stage(_STEM_WIDTH, _WIDTHS[0], n_blocks[0], se=se)
         self.layer2 = _build_stage(_WIDTHS[0], _WIDTHS[1], n_blocks[1], se=se)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from arcwise.errors import LearningError
 from arcwise.nn.crops import check_crops
+from arcwise.nn.grouped import GroupedConv2d
+from arcwise.nn.prelu import PReLU
 from arcwise.nn.recompute import run_blocks
 
 _LAST_WIDTH = 512
@@ -131,16 +133,15 @@ def _projection(
     n_in: int, n_out: int, side: int, *, stride: int = 1, groups: int = 1, padding: int = 0
 ) -> _Chain:
     """Convolution and BatchNorm, without activation."""
-    convolution = nn.Conv2d(
-        n_in, n_out, side, stride=stride, padding=padding, groups=groups, bias=False
-    )
+    kind = nn.Conv2d if groups == 1 else GroupedConv2d
+    convolution = kind(n_in, n_out, side, stride=stride, padding=padding, groups=groups, bias=False)
     return _Chain(convolution, nn.BatchNorm2d(n_out))
 
 
 def _convolution(n_in: int, n_out: int, side: int, *, stride: int = 1, groups: int = 1) -> _Chain:
     """Convolution that keeps the size but for its stride, BatchNorm and PReLU."""
     unit = _projection(n_in, n_out, side, stride=stride, groups=groups, padding=side // 2)
-    unit.layers.append(nn.PReLU(n_out))
+    unit.layers.append(PReLU(n_out))
     return unit
 
 

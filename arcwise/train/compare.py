@@ -66,7 +66,7 @@ class Comparison:
     """What came out.
 
     Attributes:
-        folder: with comparison.md, comparison.json and comparison.png.
+        folder: with comparison.md, comparison.json and, where a measure is known, comparison.png.
         variants: in the order they were asked for.
         is_complete: whether all runs reached their end.
     """
@@ -198,10 +198,13 @@ def _with_loss(config: TrainConfig, name: str) -> dict[str, Any]:
             section = {"margin": number} if number is not None else {}
             values["triplet"] = (values["triplet"] or {}) | section
             values["data"]["sampler"] = "pk"
-            head["weight"] = 0.0
+            values["best_by"] = "eer"  # the head, which knows the people, learns nothing
+            head |= {"weight": 0.0, "start": "random"}
         else:
             options = head["options"] if loss == head["loss"] else {}
             head |= {"loss": loss, "margin": number, "options": options}
+            if loss == "softmax":  # whose centers have no direction to start from
+                head["start"] = "random"
     if loss != TRIPLET:
         head["weight"] = head["weight"] or 1.0  # of a recipe for a triplet loss alone
     return values
@@ -230,13 +233,13 @@ def _compare(
             report(f"== {name}, seed {config.seed}: {config.run}")
             result = train(config, report=report, should_stop=should_stop)
             is_complete = result.is_complete
-            entries = RunLog(config.run).read()
-            rounds.append(_measure(entries, result.best))
+            best = None if result.best is None else _keep_known(config, result.best)
+            rounds.append(_measure(_read_log(config), best))
             people = result.n_people
         if rounds:
             found.append(Variant(name, people, rounds, time.monotonic() - began))
     comparison = Comparison(folder, found, is_complete)
-    _write(comparison, {name: RunLog(wanted[0].run).read() for name, wanted in configs})
+    _write(comparison, {name: _read_log(wanted[0]) for name, wanted in configs})
     return comparison
 
 
@@ -251,6 +254,17 @@ def _list_configs(
             run = place if n_rounds == 1 else place / f"seed_{seed}"
             rounds.append(TrainConfig.from_dict(values | {"seed": seed, "run": str(run)}))
         yield name, rounds
+
+
+def _read_log(config: TrainConfig) -> list[Mapping[str, Any]]:
+    return [_keep_known(config, entry) for entry in RunLog(config.run).read()]
+
+
+def _keep_known(config: TrainConfig, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the accuracy by centers that did not learn, of a triplet loss alone."""
+    if config.head.weight:
+        return found
+    return {name: value for name, value in found.items() if name != "accuracy"}
 
 
 def _measure(
@@ -278,12 +292,13 @@ def _write(comparison: Comparison, logs: Mapping[str, Sequence[Mapping[str, Any]
     text = (
         "# Comparison\n\nThe same data, schedule and seeds; each run is in its own folder here. "
         f"{n_rounds} round(s) each. Differences of the size of the deviation between seeds mean "
-        f"nothing.\n\n{table}\n\n![Curves](comparison.png)\n"
+        f"nothing.\n\n{table}\n"
     )
+    text += "\n![Curves](comparison.png)\n" if comparison.measures else ""
     folder = comparison.folder
     write_atomically(folder / "comparison.md", text.encode())
     content = json.dumps(comparison.to_dict(), indent=2) + "\n"
     write_atomically(folder / "comparison.json", content.encode())
-    draw_comparison(
-        {name: entries for name, entries in logs.items() if entries}, folder / "comparison.png"
-    )
+    if comparison.measures:
+        known = {name: entries for name, entries in logs.items() if entries}
+        draw_comparison(known, folder / "comparison.png")

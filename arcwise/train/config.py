@@ -52,7 +52,6 @@ FREE_ON_RESUME = frozenset(
         "tensorboard",
         "wandb",
         "network.gradient_checkpointing",
-        "schedule.accumulate",
     }
 )
 """Keys that may change when a run goes on: they do not change what it learns, but for rounding."""
@@ -171,6 +170,19 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[Difference]:
     return [Difference(key, a, b) for key, a, b in pairs if a != b]
 
 
+def free_on_resume(config: TrainConfig) -> frozenset[str]:
+    """`FREE_ON_RESUME`, and schedule.accumulate where nothing looks at micro-batches."""
+    head = config.head
+    rule = build_rule(head.loss, margin=head.margin, scale=1.0, options=head.options)
+    looks = (
+        any(True for _ in rule.buffers()),  # it takes note of each
+        config.triplet is not None,
+        config.distill is not None,
+        head.focal_form != "per_sample",
+    )
+    return FREE_ON_RESUME if any(looks) else FREE_ON_RESUME | {"schedule.accumulate"}
+
+
 def load_config(
     path: Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -228,6 +240,10 @@ def _find_conflicts(config: TrainConfig) -> Iterator[str]:
         yield "triplet needs several photos of each person in a batch: set data.sampler=pk"
     if config.best_by == "accuracy" and not data.validation_photos:
         yield "best_by is accuracy, which is found on photos kept apart: set data.validation_photos"
+    if config.best_by == "accuracy" and head.weight == 0:
+        yield "best_by is accuracy, which is that of the head, and head.weight is 0"
+    if head.start == "class_mean" and (config.network.weights is None or head.loss == "softmax"):
+        yield "head.start is class_mean, which needs network.weights and a loss of angles"
     if head.focal_gamma is None and head.focal_form != "per_sample":
         yield "head.focal_form says how head.focal_gamma is used, which is not set"
 
@@ -272,6 +288,12 @@ def _find_schedule_conflicts(config: TrainConfig) -> Iterator[str]:
         yield (
             f"schedule.batch_size {schedule.batch_size} is no multiple of "
             f"data.photos_per_person {data.photos_per_person}"
+        )
+    n_at_once, n_each = schedule.batch_size // schedule.accumulate, data.photos_per_person
+    if config.triplet is not None and (n_at_once % n_each or n_at_once < 2 * n_each):
+        yield (
+            f"triplet needs whole people, two at least, in each micro-batch: {n_at_once} photos "
+            f"are not, with data.photos_per_person {n_each}"
         )
 
 

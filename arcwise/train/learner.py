@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from arcwise.data.loader import Batch
-from arcwise.errors import LearningError
+from arcwise.errors import NotFiniteError
 from arcwise.nn import build_backbone
 from arcwise.nn.collective import Ranks, any_rank, sum_over
 from arcwise.nn.distill import cosine_term, relational_term
@@ -97,7 +97,7 @@ class Learner:
         self._order = _choose_order(network, config, device)
         self.network: nn.Module = network.to(memory_format=self._order)  # type: ignore[call-overload]
         if wanted.gradient_checkpointing:
-            _recompute(self.network, wanted.name)
+            setattr(network, "recompute", True)  # noqa: B010 - no attribute of every module
         self.head = self._build_head(n_people, class_margins)
         self.triplet = (
             None
@@ -215,6 +215,7 @@ class Learner:
         if self._is_frozen is None:
             self.freeze(is_frozen=False)
         self._set_mode()
+        remembered = {name: value.clone() for name, value in self.head.rule.named_buffers()}
         self.head.draw_rows(torch.cat([part.labels for part in parts]).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         found = [self._learn_part(part, parts, strength) for part in parts]
@@ -228,6 +229,8 @@ class Learner:
         self.loss_scale.update(is_finite=is_finite)
         self.n_steps += 1
         if not is_finite:
+            for name, value in self.head.rule.named_buffers():
+                value.copy_(remembered[name])  # as if the step had not been
             return StepResult(result.losses, result.values, is_skipped=True)
         set_rate(self.optimizer, learning_rate)
         self.optimizer.step()
@@ -323,15 +326,29 @@ class Learner:
             return None  # what it should be is not known
         rule = copy.deepcopy(self.head.rule).cpu()
         dimension = self.head.dimension
-        expected = expected_first_loss(self.head.n_identities, rule, dimension, strength=strength)
+        labels = torch.cat([part.labels for part in parts])
+        n_own = len(torch.unique(labels)) * self.ranks.size  # at least these are drawn
+        n_drawn = max(int(head.sample_rate * self.head.n_identities), n_own)
+        n_drawn = min(n_drawn, self.head.n_identities)
+        expected = expected_first_loss(n_drawn, rule, dimension, strength=strength)
         norms = torch.tensor([found.values["mean_norm"]])
         return find_first_doubt(
             found.losses[head.loss],
             expected,
             scale=float(torch.as_tensor(rule.find_scale(norms)).mean()),
             dimension=dimension,
-            labels=torch.cat([part.labels for part in parts]),
+            labels=labels,
         )
+
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """Give all ranks the running statistics of the first, which a checkpoint keeps."""
+        if self.ranks.size == 1:
+            return
+        for module in (self.network, self.average):
+            for value in module.buffers() if module is not None else ():
+                if value.dtype.is_floating_point:
+                    sum_over(value if self.ranks.is_first else value.zero_(), self.ranks)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -358,15 +375,6 @@ def _choose_order(
     return torch.channels_last if wanted else torch.contiguous_format
 
 
-def _recompute(network: nn.Module, name: str) -> None:
-    if not hasattr(network, "recompute"):
-        raise LearningError(
-            f"{name} has no blocks to compute again",
-            hint="set network.gradient_checkpointing=false; it is small as it is",
-        )
-    setattr(network, "recompute", True)  # noqa: B010 - no attribute of every module
-
-
 def _describe(found: HeadResult) -> dict[str, Tensor]:
     return {
         "target_angle_deg": torch.rad2deg(found.target_angle_rad),
@@ -383,7 +391,7 @@ def _mean(dicts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _complain(values: dict[str, float], what: str) -> None:
     known = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    raise LearningError(
+    raise NotFiniteError(
         f"{what}: {known}",
         hint="begin again in a new folder (run=...) with a lower optimizer.learning_rate, a "
         "longer schedule.warmup_epochs, or precision=float32",

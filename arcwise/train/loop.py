@@ -64,8 +64,7 @@ def train(
     Args:
         config: of the run; when its folder holds a checkpoint, the run goes on from there.
         report: gets one line of text at a time, for people.
-        should_stop: asked after each step; once it says so, the run saves and ends with the next
-            line of its log.
+        should_stop: asked after each step; once it says so, the run saves and ends.
 
     Returns:
         How it ended.
@@ -73,7 +72,8 @@ def train(
     Raises:
         DatasetError: the data is not what it should be.
         CheckpointError: the folder holds a run of another configuration or other people.
-        LearningError: a loss is not finite; RUN/not_finite.json names the photos.
+        NotFiniteError: a loss is not finite; RUN/not_finite.json names the photos.
+        LearningError: the configuration makes no network, or a rank was lost.
         InputError: something cannot be read or written (the last checkpoint stays whole), or
             another process trains in the folder.
     """
@@ -186,21 +186,19 @@ def _run_steps(
         report(line)
     if run.is_over:
         return
-    is_asked = False
     for parts in material.loader.batches(run.done, run.timing.n_steps):
         doubt = run.step(parts)
         if doubt is not None:
             report(f"warning: {doubt}")
-        is_asked = is_asked or should_stop()
-        if run.is_time_to_log:
-            is_asked = any_rank(is_asked, ranks)
+        is_asked = any_rank(should_stop(), ranks)
+        if run.is_time_to_log or is_asked:
             report(run.write_line())
         if run.is_time_to_validate:
             report(run.validate())
         run.keep()
-        if run.is_time_to_save or (is_asked and run.is_time_to_log):
+        if run.is_time_to_save or is_asked:
             run.save()
         if run.has_stalled:
             report(f"validation has not improved since epoch {run.best_epoch:g}: done")
-        if run.has_stalled or (is_asked and run.is_time_to_log):
+        if run.has_stalled or is_asked:
             break

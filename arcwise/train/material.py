@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from arcwise.train.validate import InputCrops, KnownPeople, Validation
 from arcwise.types import Floats
 
 _MOST_LOADERS = 8
+_LEAST_AT_ONCE = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -59,6 +61,8 @@ class Material:
         n_targets: T, length of the vectors to learn from; 0 without.
         targets_digest: SHA-256 of the file they come from; empty without.
         class_margins: (C,) margins, or None.
+        measure: what tells the best network: eer, tar, accuracy, or None where nothing can.
+        people_digest: SHA-256 of people, training photos and targets, in the order a head knows.
     """
 
     crops: InputCrops
@@ -70,6 +74,8 @@ class Material:
     n_targets: int
     targets_digest: str
     class_margins: torch.Tensor | None
+    measure: str | None
+    people_digest: str
 
     @property
     def folder(self) -> CropSource:
@@ -99,13 +105,6 @@ class Material:
         return score
 
     @property
-    def people_digest(self) -> str:
-        """SHA-256 of people, training photos and targets, in the order that a head knows."""
-        photos = [self.folder.samples[int(i)].photo for i in self.split.training]
-        parts = [*self.split.people, *photos, self.targets_digest]
-        return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
-
-    @property
     def n_people(self) -> int:
         """C, whom the network learns to tell apart."""
         return len(self.split.people)
@@ -128,6 +127,14 @@ def open_material(config: TrainConfig, ranks: Ranks | None = None) -> Material:
         InputError: something cannot be read.
     """
     ranks = ranks or Ranks.alone()
+    n_at_once = config.schedule.batch_size // (config.schedule.accumulate * ranks.size)
+    if n_at_once < _LEAST_AT_ONCE:
+        raise DatasetError(
+            f"{n_at_once} photos would go through the network at once: "
+            f"schedule.batch_size {config.schedule.batch_size} for {ranks.size} ranks and "
+            f"schedule.accumulate {config.schedule.accumulate}",
+            hint=f"batch normalization needs {_LEAST_AT_ONCE}: make the batch larger",
+        )
     backbone, schedule = BACKBONES[config.network.name], config.schedule
     size_px = backbone.crop_shape(config.network.size_px)[1]
     source = open_crops(config.data.folder, size_px=size_px, root=config.data.root)
@@ -155,7 +162,7 @@ def open_material(config: TrainConfig, ranks: Ranks | None = None) -> Material:
     if len(split.validation):
         persons = [source.samples[i].person for i in split.validation]
         validation = Validation(crops, split.validation, persons)
-    if len(split.held):
+    if len(split.held) and config.head.weight:  # else its centers learn nothing
         known = KnownPeople(crops, split.held, split.held_labels)
     return Material(
         crops=crops,
@@ -167,7 +174,29 @@ def open_material(config: TrainConfig, ranks: Ranks | None = None) -> Material:
         n_targets=targets.dimension if targets else 0,
         targets_digest=targets.digest if targets else "",
         class_margins=_find_margins(config, split),
+        measure=_choose_measure(config.best_by, validation, known),
+        people_digest=_digest(source, split, targets),
     )
+
+
+def _choose_measure(
+    wanted: str, validation: Validation | None, known: KnownPeople | None
+) -> str | None:
+    """The measure that is asked for, or the next best one that there are photos for."""
+    has = {
+        "tar": validation is not None and validation.can_tell_tar,
+        "eer": validation is not None,
+        "accuracy": known is not None,
+    }
+    return next((name for name in (wanted, "eer", "accuracy") if has[name]), None)
+
+
+def _digest(source: CropSource, split: Split, targets: Targets | None) -> str:
+    digest = hashlib.sha256()
+    photos = (source.samples[int(i)].photo for i in split.training)
+    parts = chain(split.people, photos, ["" if targets is None else targets.digest])
+    digest.update("\n".join(parts).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _find_margins(config: TrainConfig, split: Split) -> torch.Tensor | None:

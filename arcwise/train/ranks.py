@@ -6,15 +6,17 @@ which torch reads itself. Without it a process trains alone, with the same arith
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from arcwise.errors import LearningError
-from arcwise.nn.collective import ALONE, Ranks
+from arcwise.nn.collective import ALONE, Ranks, gather_values
 
-_TIMEOUT_S = 600  # for one message: a rank that saves or validates alone may take minutes
+_TIMEOUT_S = 1800  # for one message: a rank that saves or validates alone may take minutes
 
 
 def open_ranks(device: torch.device, *, timeout_s: float = _TIMEOUT_S) -> Ranks:
@@ -49,6 +51,33 @@ def open_ranks(device: torch.device, *, timeout_s: float = _TIMEOUT_S) -> Ranks:
             "--rdzv-endpoint name a machine and port that all can reach",
         ) from exc
     return Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+
+
+def check_agreement(ranks: Ranks, facts: Mapping[str, str]) -> None:
+    """See to it that all ranks are about to do the same; all must call this.
+
+    Args:
+        ranks: who takes part.
+        facts: what must be equal, by what to call it; as many on every rank.
+
+    Raises:
+        LearningError: a rank differs, on every rank alike.
+    """
+    if ranks.size == 1:
+        return
+    digests = [
+        hashlib.sha256(fact.encode(errors="surrogateescape")).digest() for fact in facts.values()
+    ]
+    own = torch.tensor([[int.from_bytes(digest[:7], "big") for digest in digests]])
+    everybody = gather_values(own, ranks)
+    for name, column in zip(facts, everybody.T, strict=True):
+        others = torch.nonzero(column != column[0])
+        if len(others):
+            raise LearningError(
+                f"rank {int(others[0])} differs from rank 0 in {name}",
+                hint="all ranks need the same command and data, and a run folder that all of "
+                "them see",
+            )
 
 
 def close_ranks(ranks: Ranks) -> None:

@@ -8,7 +8,6 @@ On several ranks all of them walk through the same calls; the first one writes.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,27 +18,29 @@ import numpy as np
 import torch
 
 from arcwise.data.loader import Batch
-from arcwise.errors import CheckpointError, LearningError
+from arcwise.errors import CheckpointError, LearningError, NotFiniteError
 from arcwise.files import translate_os_errors, write_atomically
 from arcwise.nn.collective import any_rank, sum_over
 from arcwise.train.board import Sink
 from arcwise.train.checkpoint import Checkpoint, load_checkpoint
-from arcwise.train.config import FREE_ON_RESUME, TrainConfig, differences
+from arcwise.train.config import TrainConfig, differences, free_on_resume
 from arcwise.train.curves import draw_curves
 from arcwise.train.guard import save_batch
 from arcwise.train.learner import Learner, StepResult
 from arcwise.train.log import RunLog, describe_environment, format_line
 from arcwise.train.material import Material
+from arcwise.train.ranks import check_agreement
 from arcwise.train.schedule import margin_strength_at
+from arcwise.train.shards import remove_stale
 from arcwise.train.snapshot import restore_learner, save_learner
 from arcwise.train.story import describe_start, tell_score, write_story
 from arcwise.train.timing import Timing
 from arcwise.train.validate import embed_crops
-from arcwise.train.whiten import whiten_network
+from arcwise.train.whiten import fold_map, whiten_network
 
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 WHITENED = "checkpoints/whitened.safetensors"
-BROKEN_BATCH = "not_finite.npz"
+BROKEN = "not_finite"
 
 
 class Run:
@@ -81,6 +82,10 @@ class Run:
                 f"there are {n_photos}",
                 hint="set whiten=0, or a smaller network.dimension",
             )
+        if config.whiten:
+            fold_map(
+                learner.network, np.eye(dimension, dtype=np.float32)
+            )  # now, not after the last step
 
     @property
     def done(self) -> int:
@@ -95,7 +100,9 @@ class Run:
     @property
     def has_stalled(self) -> bool:
         """Whether as many validations as `patience` in a row were not better than the best."""
-        if self._config.patience is None or self.best is None or self._validation is None:
+        if self._config.patience is None or self._material.measure is None:
+            return False
+        if self.best is None or self._validation is None:
             return False
         n_since = self._validation["step"] - self.best["step"]
         return bool(n_since >= self._config.patience * self.timing.validate_every)
@@ -129,10 +136,17 @@ class Run:
         """
         path = self.folder / LAST
         is_new = not path.exists()
+        found = None if is_new else load_checkpoint(path)
+        facts = {
+            "the settings": self._config.to_yaml(),
+            "the people or photos": self._material.people_digest,
+            "the step of the checkpoint": "none" if found is None else str(found.step),
+        }
+        check_agreement(self._learner.ranks, facts)
         if self._learner.ranks.is_first:
             self._remove_leftovers(is_new)
-        if not is_new:
-            self._restore(load_checkpoint(path), path)
+        if found is not None:
+            self._restore(found, path)
         elif self._config.network.weights is not None:
             self._learner.start_from(self._config.network.weights)
         any_rank(False, self._learner.ranks)  # nobody writes before all have looked
@@ -144,25 +158,23 @@ class Run:
         self._log.resume_at(self.done)
         if not self.done:
             self._write_json("environment.json", describe_environment(self._learner.device))
-        self._write_json("left_out.json", self._material.split.left_out)
+        self._write_json("left_out.json", self._material.split.left_out, private=True)
         write_atomically(self.folder / "config.yaml", self._config.to_yaml().encode())
 
     def _remove_leftovers(self, is_new: bool) -> None:
         """What a run that was killed, or another run before it, left and nobody may take up."""
         places = self.folder / "checkpoints"
-        stale = [*places.glob(".*.part"), self.folder / "not_finite.json"]
-        stale.append(self.folder / BROKEN_BATCH)
-        if is_new:
-            stale += [*places.glob("*.safetensors")]
         with translate_os_errors(self.folder, doing="write"):
-            for path in stale:
+            for path in (*places.glob(".*.part"), *self.folder.glob(f"{BROKEN}*")):
                 path.unlink(missing_ok=True)
+            for path in places.glob("*.safetensors") if is_new else ():
+                path.replace(path.with_suffix(".replaced"))  # somebody may miss it
 
     def _restore(self, found: Checkpoint, path: Path) -> None:
         changed = [
             change
             for change in differences(TrainConfig.from_dict(found.config), self._config)
-            if change.key not in FREE_ON_RESUME
+            if change.key not in free_on_resume(self._config)
         ]
         if changed:
             raise CheckpointError(
@@ -177,6 +189,8 @@ class Run:
                 hint="choose another folder (run=...), or give back the photos of that run",
             )
         restore_learner(self._learner, found, path)
+        if self._learner.ranks.is_first:
+            remove_stale(path.parent, path.stem, keep=[str(s["file"]) for s in found.shards])
         self.best = dict(found.best) if found.best else None
         self._validation = dict(found.validation) if found.validation else None
 
@@ -211,7 +225,7 @@ class Run:
             A warning for people, when the first loss of the run is not what it should be.
 
         Raises:
-            LearningError: a loss or the gradient is not finite; not_finite.json says where,
+            NotFiniteError: a loss or the gradient is not finite; not_finite.json says where,
                 not_finite.npz holds the batch, and the last checkpoint is from before.
         """
         self._learner.freeze(self.timing.is_frozen(self.done))
@@ -220,23 +234,24 @@ class Run:
         is_first = self.done == 0
         try:
             found = self._learner.step(parts, learning_rate=rate, strength=strength)
-        except LearningError as exc:
+        except NotFiniteError as exc:
             raise self._explain(exc, parts, rate) from exc
         self._note_step(found, rate=rate, strength=strength)
         return self._learner.doubt_first(found, parts, strength) if is_first else None
 
-    def _explain(self, exc: LearningError, parts: Sequence[Batch], rate: float) -> LearningError:
+    def _explain(self, exc: NotFiniteError, parts: Sequence[Batch], rate: float) -> NotFiniteError:
         step = self.done + 1
         where = f"step {step}, epoch {self.timing.epoch_at(self.done):.2f}"
         rows = np.concatenate([part.rows for part in parts])
         names = self._material.photos_of(rows)
         note = {"step": step, "learning_rate": rate, "why": str(exc), "photos": names}
-        if self._learner.ranks.is_first:
-            self._write_json("not_finite.json", note)
-            save_batch(self.folder / BROKEN_BATCH, parts)
-        return LearningError(
-            f"{exc} (at {where}, learning rate {rate:.3g}; not_finite.json names the photos, "
-            f"{BROKEN_BATCH} holds them as the network saw them)",
+        ranks = self._learner.ranks
+        stem = BROKEN if ranks.size == 1 else f"{BROKEN}_rank{ranks.rank}"  # each has its part
+        self._write_json(f"{stem}.json", note, private=True)
+        save_batch(self.folder / f"{stem}.npz", parts)
+        return NotFiniteError(
+            f"{exc} (at {where}, learning rate {rate:.3g}; {stem}.json names the photos, "
+            f"{stem}.npz holds them as the network saw them)",
             hint=exc.hint,
         )
 
@@ -288,24 +303,27 @@ class Run:
             A line for people.
         """
         began = time.monotonic()
+        self._learner.share_statistics()
         score = self._material.score(self._learner)
-        self._validation = {"step": self.done, "epoch": round(self._epoch, 4)} | score
+        score = {"step": self.done, "epoch": round(self._epoch, 4)} | score
+        self._validation = score
         is_best = self.best is None or self._rank(score) > self._rank(self.best)
         if is_best:
             self.best = self._validation
             self._save(BEST)
-        self._tell({"step": self.done, "epoch": round(self._epoch, 4), "validation": score})
+        measures = {name: score[name] for name in score if name not in {"step", "epoch"}}
+        self._tell({"step": self.done, "epoch": score["epoch"], "validation": measures})
         self._write_pictures()
         spent = time.monotonic() - began  # not a part of the training's speed
         self._since, self._began = self._since + spent, self._began + spent
         return f"validation: {tell_score(score)}" + (" (best so far)" if is_best else "")
 
     def _rank(self, score: Mapping[str, Any]) -> float:
-        """The higher the better."""
-        value = score.get(self._config.best_by)
-        if value is None:
-            return -math.inf
-        return -value if self._config.best_by == "eer" else float(value)
+        """The higher the better; where nothing can be measured, the newest is the best."""
+        measure = self._material.measure
+        if measure is None:
+            return float(score.get("step", self.done))
+        return -score[measure] if measure == "eer" else float(score[measure])
 
     def _write_pictures(self) -> None:
         if self._learner.ranks.is_first:
@@ -361,6 +379,7 @@ class Run:
         )
         save_learner(self._learner, self.folder / place, note)
 
-    def _write_json(self, name: str, content: object) -> None:
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        write_atomically(self.folder / name, (text + "\n").encode(errors="backslashreplace"))
+    def _write_json(self, name: str, content: object, *, private: bool = False) -> None:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        path = self.folder / name
+        write_atomically(path, text.encode(errors="backslashreplace"), private=private)

@@ -47,6 +47,8 @@ def describe_start(config: TrainConfig, material: Material, learner: Learner) ->
     ]
     if material.known is not None:
         lines.append(f"{material.known.n_photos} photos of known people are kept to validate on")
+    if material.can_validate and material.measure != config.best_by:
+        lines.append(f"the best is chosen by {material.measure}: {config.best_by} cannot be told")
     if material.validation is None and config.data.validation_share:
         lines.append("no strangers are validated on: too few people have two photos")
     return lines

@@ -33,7 +33,7 @@ class Timing:
         self._warmup_steps = min(self.n_steps, round(schedule.warmup_epochs * steps_per_epoch))
         self.margin_steps = round(config.head.margin_warmup_epochs * steps_per_epoch)
         self._frozen_steps = round(config.network.freeze_epochs * steps_per_epoch)
-        self._milestones = [round(epoch * steps_per_epoch) for epoch in schedule.milestones]
+        self._milestones = [max(1, round(epoch * steps_per_epoch)) for epoch in schedule.milestones]
         self._log_every = config.log_every_steps
         # A checkpoint is written with a line for people, when no sum of it is pending.
         self._save_every = math.ceil(config.save_every_steps / self._log_every) * self._log_every

@@ -134,6 +134,11 @@ class Validation:
         """Photos that are scored."""
         return len(self._samples)
 
+    @property
+    def can_tell_tar(self) -> bool:
+        """Whether there are impostor pairs enough for the TAR at a FAR of 1 %."""
+        return self._n_impostor >= 1 / _FAR
+
     def score(self, network: nn.Module, ranks: Ranks = ALONE) -> Score:
         """Score a network, in evaluation mode; its mode is as before afterwards.
 

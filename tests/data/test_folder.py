@@ -4,13 +4,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from arcwise.data.folder import CropFolder
-from arcwise.data.manifest import CropContract, DetectorStamp
-from arcwise.encode import write_image
+from arcwise.data.manifest import CropContract, DetectorStamp, Manifest, PreparedPhoto
+from arcwise.encode import encode_image, write_image
 from arcwise.errors import DatasetError, InputError
 from arcwise.image import read_image
+from arcwise.types import Image
 
 
 @pytest.fixture
@@ -60,6 +62,31 @@ def test_a_broken_crop_is_named(crops: Path) -> None:
         folder.read(20)
 
 
+def test_a_crop_that_was_cut_off_is_named(crops: Path) -> None:
+    whole = encode_image(CropFolder(crops).read(20), suffix=".jpg", quality=95)
+    for n_bytes in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        (crops / "person3" / "2.jpg").write_bytes(whole[:n_bytes])
+        with pytest.raises(DatasetError, match=r"the crop of person3/2.jpg cannot be read: .* is "):
+            CropFolder(crops).read(20)
+
+
+def test_a_crop_is_upright_as_its_photo_is(tmp_path: Path) -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    exif = PIL.Image.Exif()
+    exif[274] = 8
+    (tmp_path / "Ann").mkdir()
+    PIL.Image.fromarray(crop).save(tmp_path / "Ann" / "1.jpg", exif=exif)
+    wanted = read_image(tmp_path / "Ann" / "1.jpg")
+    assert np.array_equal(CropFolder(tmp_path).read(0), wanted)
+
+
+def test_a_crop_that_is_missing_is_named(crops: Path) -> None:
+    folder = CropFolder(crops)
+    (crops / "person3" / "2.png").unlink()
+    with pytest.raises(DatasetError, match=r"person3/2.png cannot be read: cannot read .*2.png"):
+        folder.read(20)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no photos"):
         CropFolder(tmp_path)
@@ -87,11 +114,57 @@ def test_crops_of_448_px_may_have_a_border_that_is_as_wide_in_proportion(tmp_pat
         CropFolder(tmp_path, size_px=440)
 
 
-def test_a_prepared_folder_is_for_the_size_it_was_cut_for(tmp_path: Path) -> None:
+def prepare(root: Path, crop: Image, *, border_px: int) -> Path:
+    """A prepared folder of one crop."""
+    write_image(root / "crops" / "Ann" / "1.png", crop)
     CropContract(
-        detector=DetectorStamp(name="d", digest="1"), min_face_px=40, source="photos"
-    ).save(tmp_path)
-    with pytest.raises(DatasetError, match="was prepared for 112 px, the network takes 128 px"):
+        border_px=border_px,
+        detector=DetectorStamp(name="d", digest="1"),
+        min_face_px=40,
+        source="photos",
+    ).save(root)
+    line = PreparedPhoto(
+        photo="Ann/1.jpg",
+        person="Ann",
+        crop="crops/Ann/1.png",
+        box=(0, 0, 1, 1),
+        score=1.0,
+        points=((0, 0),) * 5,
+        n_faces=1,
+    )
+    manifest = Manifest(root)
+    manifest.append([line])
+    manifest.close()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("size_px", "border_px"), [(144, 0), (128, 8), (112, 16), (110, 17), (96, 24), (2, 71)]
+)
+def test_a_prepared_folder_serves_every_size_its_crops_hold(
+    tmp_path: Path, size_px: int, border_px: int
+) -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (144, 144, 3), np.uint8)
+    folder = CropFolder(prepare(tmp_path, crop, border_px=16), size_px=size_px)
+    assert (folder.size_px, folder.border_px, folder.side_px) == (size_px, border_px, 144)
+    assert np.array_equal(folder.read(0), crop), "the middle is cut where it is needed"
+
+
+@pytest.mark.parametrize("size_px", [146, 145, 127, 0, -2])
+def test_a_size_that_no_middle_of_a_prepared_crop_has_is_refused(
+    tmp_path: Path, size_px: int
+) -> None:
+    prepare(tmp_path, np.zeros((144, 144, 3), np.uint8), border_px=16)
+    message = f"holds crops of 144x144 px, which have no middle of {size_px}x{size_px}"
+    with pytest.raises(DatasetError, match=message) as caught:
+        CropFolder(tmp_path, size_px=size_px)
+    assert "--border" in caught.value.hint
+
+
+def test_a_prepared_folder_without_a_border_is_for_its_own_size(tmp_path: Path) -> None:
+    prepare(tmp_path, np.zeros((112, 112, 3), np.uint8), border_px=0)
+    assert CropFolder(tmp_path).border_px == 0
+    with pytest.raises(DatasetError, match="crops of 112x112 px, which have no middle of 128x128"):
         CropFolder(tmp_path, size_px=128)
 
 

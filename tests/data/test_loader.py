@@ -78,6 +78,17 @@ def test_pixels_become_minus_one_to_one() -> None:
     assert to_tensor(crops, color="gray").amax(dim=(1, 2, 3)).tolist() == [-1, 1]
 
 
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_a_batch_is_the_formula_in_float32_stored_channels_last(color: str) -> None:
+    crops = [LargeCrops().read(position)[16:128, 16:128] for position in range(3)]
+    pixels = np.stack(crops) if color == "rgb" else luma(np.stack(crops))[..., None]
+    wanted = (pixels.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    for given in (crops, np.stack(crops)):
+        found = to_tensor(given, color=color)
+        assert torch.equal(found.permute(0, 2, 3, 1), torch.from_numpy(wanted))
+        assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(("n_ranks", "n_parts"), [(1, 4), (4, 1), (2, 2), (2, 4), (8, 1)])
 def test_a_step_is_the_same_on_any_number_of_ranks_and_micro_batches(
     n_ranks: int, n_parts: int

@@ -156,10 +156,11 @@ def test_a_crop_of_another_size_is_named(tmp_path: Path) -> None:
 
 def test_a_broken_crop_is_named(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "train.rec") as writer:
-        for key, content in enumerate([CROPS[0][0], CROPS[1][0][:300], b"no picture"]):
+        cut_off = CROPS[1][0][:300], CROPS[1][0][:-1]
+        for key, content in enumerate([CROPS[0][0], b"no picture", *cut_off]):
             writer.append(key, pack_payload(Header((0.0,), key), content))
     records = Records(tmp_path)
-    for key in (1, 2):
+    for key in (1, 2, 3):
         with pytest.raises(DatasetError, match=rf"record {key} of .*train.rec cannot be read"):
             records.read(key)
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arcwise.data.split import (
     Sample,
@@ -111,3 +115,91 @@ def test_similar_vectors_under_another_name_are_found() -> None:
 def test_photos_without_a_hash_are_not_equal_to_each_other() -> None:
     plain = [Sample("Ann/1.jpg", "Ann"), Sample("Bob/1.jpg", "Bob")]
     assert find_lookalikes(plain, frozenset({"Ann"})) == {}
+
+
+# Fewer people, and photos that are kept apart
+
+COUNTS = st.lists(st.integers(1, 9), min_size=2, max_size=12)
+
+
+def make_samples(counts: list[int]) -> list[Sample]:
+    return [Sample(f"{i:02}/{k}", f"{i:02}") for i, n in enumerate(counts) for k in range(n)]
+
+
+@given(COUNTS, st.integers(0, 99), st.data())
+def test_of_two_numbers_of_people_the_larger_holds_the_smaller(
+    counts: list[int], seed: int, data: st.DataObject
+) -> None:
+    samples = make_samples(counts)
+    numbers = sorted(data.draw(st.lists(st.integers(2, 13), min_size=2, max_size=2)))
+    few, many = (split_samples(samples, SplitRules(most_people=n, seed=seed)) for n in numbers)
+    assert set(few.people) <= set(many.people)
+    for split, wanted in zip((few, many), numbers, strict=True):
+        assert len(split.people) == min(wanted, len(counts))
+        learned = {samples[i].person for i in split.training}
+        assert learned == set(split.people)
+        reasons = dict.fromkeys(sorted({s.person for s in samples} - learned))
+        assert split.left_out == dict.fromkeys(reasons, f"not among the {wanted} people drawn")
+
+
+def test_other_seeds_draw_other_people() -> None:
+    samples = make_samples([1] * 12)
+    drawn = {split_samples(samples, SplitRules(most_people=4, seed=s)).people for s in range(9)}
+    assert len(drawn) > 5
+
+
+def test_people_are_drawn_of_those_who_would_be_learned() -> None:
+    rules = SplitRules(
+        reserved=frozenset({"Ann"}), validation=frozenset({"Eve"}), min_photos=2, most_people=2
+    )
+    split = split_samples(SAMPLES, rules)
+    assert split.people == ("Cid", "Dee")
+    assert persons(split.validation) == {"Eve"}
+
+
+def test_one_person_drawn_is_too_few() -> None:
+    with pytest.raises(DatasetError, match="1 people are left to learn"):
+        split_samples(SAMPLES, SplitRules(most_people=1))
+
+
+@given(COUNTS, st.floats(0.01, 1, exclude_max=True), st.integers(0, 99))
+def test_of_each_person_the_share_is_held_rounded_down_and_one_is_left(
+    counts: list[int], share: float, seed: int
+) -> None:
+    samples, rules = make_samples(counts), SplitRules(held_share=share, seed=seed)
+    wanted = {f"{i:02}": min(int(share * n + 1e-9), n - 1) for i, n in enumerate(counts)}
+    if not any(wanted.values()):
+        with pytest.raises(DatasetError, match="nobody has so many photos"):
+            split_samples(samples, rules)
+        return
+    split = split_samples(samples, rules)
+    held = Counter(samples[i].person for i in split.held)
+    assert held == Counter(wanted)
+    together = np.concatenate([split.training, split.held])
+    assert sorted(together.tolist()) == list(range(len(samples)))
+    labels = np.concatenate([split.labels, split.held_labels])
+    assert labels.dtype == np.int64
+    assert [split.people[label] for label in labels] == [samples[i].person for i in together]
+    assert set(split.labels.tolist()) == set(range(len(counts))), "everybody is learned"
+
+
+@pytest.mark.parametrize(("share", "n_held"), [(0.1, 3), (0.3, 9), (0.7, 21)])
+def test_a_share_that_binary_numbers_miss_is_not_one_photo_less(share: float, n_held: int) -> None:
+    """0.7 of 30 is 20.999999999999996 to a computer."""
+    split = split_samples(make_samples([30, 30]), SplitRules(held_share=share))
+    assert np.bincount(split.held_labels).tolist() == [n_held, n_held]
+
+
+def test_which_photos_are_held_follows_from_the_seed() -> None:
+    samples = make_samples([9] * 4)
+    held = [
+        split_samples(samples, SplitRules(held_share=0.4, seed=seed)).held.tolist()
+        for seed in (1, 1, 2)
+    ]
+    assert held[0] == held[1] != held[2]
+
+
+def test_no_photo_is_held_unless_asked_for_and_none_of_strangers() -> None:
+    assert len(split_samples(SAMPLES, SplitRules()).held) == 0
+    rules = SplitRules(validation=frozenset({"Cid"}), reserved=frozenset({"Dee"}), held_share=0.5)
+    assert persons(split_samples(SAMPLES, rules).held) == {"Ann", "Eve"}

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from arcwise.data.loader import Batch
 from arcwise.errors import DatasetError, LearningError
 from arcwise.nn.weights import save_weights
 from arcwise.train import learner as learner_module
 from arcwise.train.checkpoint import load_checkpoint
-from arcwise.train.config import TrainConfig
+from arcwise.train.config import TrainConfig, free_on_resume
 from arcwise.train.learner import Learner
 from arcwise.train.log import RunLog
 from arcwise.train.loop import train
@@ -264,3 +265,46 @@ def test_the_deterministic_mode_ends_with_the_run(configure: Configure) -> None:
     train(configure("deterministic=true"), should_stop=look)
     assert seen == [True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_best_is_told_by_what_can_be_measured(configure: Configure) -> None:
+    config = configure(
+        "data.validation_share=0", "data.validation_photos=0.2", "schedule.epochs=4",
+        "validate_every_epochs=1", "head.margin=0.1",
+    )  # fmt: skip
+    lines: list[str] = []
+    result = train(config, report=lines.append)
+    assert "the best is chosen by accuracy: eer cannot be told" in lines
+    scores = [e["validation"] for e in RunLog(config.run).read() if "validation" in e]
+    assert result.best is not None
+    assert result.best["accuracy"] == max(score["accuracy"] for score in scores)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_free"),
+    [
+        (("head.loss=arcface",), True),
+        (("head.loss=curricularface",), False),
+        (("head.loss=elasticface",), False),
+        (("data.sampler=pk", "triplet={}"), False),
+    ],
+)
+def test_micro_batches_may_change_where_nothing_looks_at_them(
+    configure: Configure, words: tuple[str, ...], is_free: bool
+) -> None:
+    assert ("schedule.accumulate" in free_on_resume(configure(*words))) is is_free
+
+
+def test_a_step_that_float16_leaves_out_leaves_the_loss_as_it_was(configure: Configure) -> None:
+    config = configure("precision=float16", "head.loss=adaface", "network.freeze_statistics=true")
+    learner = Learner(config, n_people=4, n_targets=0, device=torch.device("cpu"))
+    before = {name: value.clone() for name, value in learner.head.rule.named_buffers()}
+    learner.loss_scale.value = 3e38  # every gradient overflows
+    crops = torch.rand(8, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = Batch(crops, torch.arange(8) % 4, None, np.arange(8))
+    found = learner.step([batch], learning_rate=0.1, strength=1.0)
+    assert found.is_skipped
+    assert learner.loss_scale.value == 1.5e38
+    after = dict(learner.head.rule.named_buffers())
+    assert before
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -197,7 +197,8 @@ def test_what_another_run_left_is_not_taken_up(configure: Configure) -> None:
     (former.run / "checkpoints" / ".0123.part").write_bytes(b"half")
     config = configure("data.validation_share=0")
     train(config)
-    assert {path.name for path in (config.run / "checkpoints").iterdir()} == {"last.safetensors"}
+    found = {path.name for path in (config.run / "checkpoints").iterdir()}
+    assert found == {"last.safetensors", "best.replaced"}  # nobody's work is deleted
 
 
 def test_two_processes_do_not_train_in_one_folder(configure: Configure) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from arcwise.errors import DatasetError
+from arcwise.data.folder import CropFolder
+from arcwise.data.sampler import SAMPLERS
+from arcwise.errors import DatasetError, InputError
 from arcwise.train.config import TrainConfig
-from arcwise.train.material import open_material
+from arcwise.train.material import Material, open_material
+from tests.ranks.threads import name_ranks
 
 Configure = Callable[..., TrainConfig]
 
@@ -121,3 +125,150 @@ def test_the_digest_changes_with_people_and_targets(configure: Configure, tmp_pa
     plain, fewer = configure(), configure(f"data.leave_out={names}")
     assert open_material(plain).people_digest == open_material(plain).people_digest
     assert open_material(plain).people_digest != open_material(fewer).people_digest
+
+
+# Where the paths of a list begin
+
+
+def test_a_list_is_read_with_its_root(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    """Far from its photos; without the root they are not found."""
+    path = tmp_path / "lists" / "train.txt"
+    path.parent.mkdir()
+    lines = [f"person{p}/{i}.png {p}" for p in (2, 5, 7) for i in range(4)]
+    path.write_text("\n".join(lines) + "\n")
+    words = (f"data.folder={path}", "data.validation_share=0")
+    material = open_material(configure(*words, f"data.root={drawn_crops}"))
+    assert material.n_people == 3
+    assert len(material.split.training) == 12
+    crop = material.folder.read(int(material.split.training[0]))
+    assert np.array_equal(crop, CropFolder(drawn_crops).read(2 * 6))
+    with pytest.raises(DatasetError, match="the first photo of"):
+        open_material(configure(*words))
+
+
+# Which photos make up a step
+
+
+def people_of(material: Material, step: int) -> list[int]:
+    labels: list[int] = material.loader.make(step).labels.tolist()
+    return labels
+
+
+def test_each_sampler_makes_its_own_batches(configure: Configure, drawn_crops: Path) -> None:
+    for name, options in (("shuffled", ""), ("balanced", ""), ("pk", "4")):
+        words = [f"data.sampler={name}"] + [f"data.photos_per_person={k}" for k in options]
+        material = open_material(configure(*words))
+        assert type(material.sampler) is type(SAMPLERS[name](np.arange(40) // 8, 8, 1, 4))
+        people = people_of(material, 0)
+        assert len(people) == 8
+        if name == "balanced":
+            assert set(people) == set(range(5)), "everybody once before anybody twice"
+        if name == "pk":
+            assert len({*people[:4]}) == len({*people[4:]}) == 1
+            assert people[0] != people[4]
+
+
+def test_a_batch_is_the_same_however_it_is_divided(configure: Configure) -> None:
+    """Two ranks, or two parts of one: places in the batch, and changes of the photos."""
+    whole = open_material(configure()).loader.make(3)
+    parts = open_material(configure("schedule.accumulate=2")).loader
+    ranks = [open_material(configure(), rank).loader for rank in name_ranks(2)]
+    for pieces in ([parts.make(3, 0), parts.make(3, 1)], [loader.make(3) for loader in ranks]):
+        assert np.array_equal(np.concatenate([piece.rows for piece in pieces]), whole.rows)
+        assert torch.equal(torch.cat([piece.crops for piece in pieces]), whole.crops)
+        assert torch.equal(torch.cat([piece.labels for piece in pieces]), whole.labels)
+
+
+def test_people_who_cannot_fill_a_batch_are_too_few(configure: Configure) -> None:
+    with pytest.raises(DatasetError, match="5 people do not fill a batch of 8 people"):
+        open_material(
+            configure("data.sampler=pk", "schedule.batch_size=16", "data.photos_per_person=2")
+        )
+
+
+# Photos that are kept apart
+
+
+def test_photos_of_known_people_are_kept_apart(configure: Configure) -> None:
+    config = configure("data.validation_photos=0.34")
+    material = open_material(config)
+    assert material.known is not None
+    assert material.known.n_photos == 10  # two of six, of five people
+    assert not set(material.split.held) & set(material.split.training)
+    assert open_material(configure()).known is None
+
+
+def test_strangers_are_the_same_however_many_people_are_learned(configure: Configure) -> None:
+    found = [open_material(configure(f"data.most_people={n}")).split.validation for n in (2, 3, 5)]
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_without_strangers_and_held_photos_nothing_is_validated(configure: Configure) -> None:
+    assert not open_material(configure("data.validation_share=0")).can_validate
+    words = ("data.validation_share=0", "data.validation_photos=0.2")
+    assert open_material(configure(*words)).can_validate
+
+
+# Margins of people
+
+
+def test_rarer_people_get_larger_margins(
+    configure: Configure, drawn_crops: Path, tmp_path: Path
+) -> None:
+    """By the photos that are learned from: those kept apart do not count."""
+    names = [f"person{p}/{i}.png" for p in range(5) for i in range(6 - p)]  # 6 to 2 photos
+    (tmp_path / "list.txt").write_text("\n".join(f"{name} {name[6]}" for name in names))
+    material = open_material(
+        configure(
+            f"data.folder={tmp_path / 'list.txt'}",
+            f"data.root={drawn_crops}",
+            "data.validation_share=0",
+            "data.validation_photos=0.5",
+            "head.class_margins=counts",
+        )
+    )
+    counts = np.bincount(material.split.labels)
+    assert counts.tolist() == [3, 3, 2, 2, 1]
+    powers = counts**-0.25  # mmpretrain's
+    stretched = (powers - powers.min()) / (powers.max() - powers.min())
+    assert material.class_margins is not None
+    np.testing.assert_allclose(material.class_margins.numpy(), 0.05 + 0.45 * stretched, rtol=1e-6)
+
+
+def test_margins_of_a_file_are_in_the_order_of_the_names(
+    configure: Configure, tmp_path: Path
+) -> None:
+    path = tmp_path / "margins.txt"
+    path.write_bytes("\ufeff0.1\r\n0.2\n\n 0.3 \n0.4\n0".encode())
+    material = open_material(configure(f"head.class_margins={path}"))
+    assert material.class_margins is not None
+    assert material.class_margins.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0])
+    assert open_material(configure()).class_margins is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"0.1\n0.2\n", "holds 2 margins for 5 people"),
+        (b"", "holds 0 margins for 5 people"),
+        (b"0.1\n0.2\n0.3\n0.4\ninf", "margins for 5 people"),
+        (b"0.1\n0.2\n0.3\n0.4\nhalf", "holds what is no number"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_holds_no_margins_is_refused(
+    configure: Configure, tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "margins.txt"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=said):
+        open_material(configure(f"head.class_margins={path}"))
+
+
+def test_a_file_of_margins_that_is_not_there_is_told_of(
+    configure: Configure, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*none\.txt"):
+        open_material(configure(f"head.class_margins={tmp_path / 'none.txt'}"))

@@ -1,4 +1,4 @@
-"""A learner comes back to the last bit, on any number of ranks, or an error of ours says why not."""
+"""A learner comes back to the last bit, on any number of ranks, or an error says why not."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 N_PEOPLE = 12
 
 
-def make_batch(step: int, place: int = 0, n: int = 8) -> Batch:
-    generator = torch.Generator().manual_seed(1000 * place + step)
+def make_batch(step: int, n: int = 8) -> Batch:
+    generator = torch.Generator().manual_seed(step)
     crops = torch.rand(n, 3, 112, 112, generator=generator) * 2 - 1
     labels = torch.randint(0, 4, (n,), generator=generator)
     return Batch(crops, labels, torch.randn(n, 12, generator=generator), np.arange(n))
@@ -162,10 +162,10 @@ def learn_rows(learners: list[Learner], steps: range) -> None:
 
     def work(rank: int) -> None:
         for step in steps:
-            batch = make_batch(step)
-            own = slice(rank * 12 // size, (rank + 1) * 12 // size)
             batch = make_batch(step, n=12)
-            part = replace(batch, crops=batch.crops[own], labels=batch.labels[own])
+            own = slice(rank * 12 // size, (rank + 1) * 12 // size)
+            labels = batch.labels[own] % learners[rank].head.n_identities
+            part = replace(batch, crops=batch.crops[own], labels=labels)
             learners[rank].step([part], learning_rate=0.05, strength=1.0)
 
     run_threads(size, work)
@@ -306,7 +306,6 @@ def test_what_is_not_finite_on_one_rank_is_saved_by_none(
         (("head.subcenters=2",), ()),
         ((), ("head.subcenters=2",)),
         (("network.dimension=8",), ()),
-        (("average=0.5",), ("average=0",)),
         ((), ("average=0.5",)),
     ],
     ids=" ".join,
