@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
@@ -97,6 +98,7 @@ class Loader:
         self._size_px = size_px
         self._color = color
         self._division = division
+        self._rows = lru_cache(maxsize=4)(sampler.batch)  # once for all micro-batches of a step
 
     def make(self, step: int, part: int = 0) -> Batch:
         """One micro-batch of a step; both are counted from 0.
@@ -104,7 +106,7 @@ class Loader:
         Raises:
             DatasetError: a crop cannot be read or has another size.
         """
-        rows = self._sampler.batch(step)
+        rows = self._rows(step)
         places = self._division.places(len(rows), part)
         crops = [self._augment(int(rows[place]), step, place) for place in places]
         rows = rows[places.start : places.stop]

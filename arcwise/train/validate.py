@@ -31,6 +31,7 @@ from arcwise.types import Floats
 
 MOST_PHOTOS = 3000
 """Photos that are scored: 4.5 million pairs, in a second; more would not change the choice."""
+_MOST_OF_ONE = 30  # photos of one person that are scored, where there are very many photos
 _CROPS_AT_ONCE = 64
 _DRAW = 0
 _FAR = 1e-2
@@ -102,8 +103,8 @@ class Validation:
 
     Args:
         crops: as the network takes them.
-        samples: (n,) positions among them; of more than 3,000 so many are drawn, always the
-            same ones.
+        samples: (n,) positions among them; of more than 3,000 so many are drawn, person by
+            person, always the same ones.
         persons: n names.
 
     Raises:
@@ -114,9 +115,10 @@ class Validation:
         self, crops: InputCrops, samples: NDArray[np.int64], persons: Sequence[str]
     ) -> None:
         self._crops = crops
-        chosen = np.sort(np.random.default_rng(_DRAW).permutation(len(samples))[:MOST_PHOTOS])
+        codes = np.unique(np.array(persons), return_inverse=True)[1]
+        chosen = _draw_photos(codes)
         self._samples = samples = samples[chosen]
-        codes = np.unique(np.array(persons)[chosen], return_inverse=True)[1]
+        codes = codes[chosen]
         self._upper = np.triu_indices(len(samples), 1)
         self._is_same = codes[self._upper[0]] == codes[self._upper[1]]
         self._n_genuine = int(self._is_same.sum())
@@ -231,6 +233,22 @@ class KnownPeople:
         """Samples of the part from `start` on that only fill up the last step of some ranks."""
         is_last = start + _CROPS_AT_ONCE >= n_each
         return n_each * n_ranks - self.n_photos if is_last else 0
+
+
+def _draw_photos(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions to score: of very many photos, whole people by chance, always the same ones.
+
+    Drawn photo by photo, a large set would leave hardly two of one person.
+    """
+    if len(codes) <= MOST_PHOTOS:
+        return np.arange(len(codes))
+    rng = np.random.default_rng(_DRAW)
+    shuffled = rng.permutation(len(codes))
+    rank = rng.permutation(int(codes.max()) + 1)[codes[shuffled]]
+    order = shuffled[np.argsort(rank, kind="stable")]  # person by person, photos in any order
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return np.sort(order[place < _MOST_OF_ONE][:MOST_PHOTOS])
 
 
 def embed_crops(network: nn.Module, crops: InputCrops, samples: NDArray[np.int64]) -> Floats:

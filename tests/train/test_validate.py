@@ -73,7 +73,7 @@ def test_pairs_of_both_kinds_are_needed(drawn_crops: Path, samples: list[int]) -
         Validation(InputCrops(folder), np.array(samples), persons)
 
 
-def test_of_very_many_photos_the_first_are_scored(
+def test_of_very_many_photos_those_of_some_people_are_scored(
     drawn_crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validate, "MOST_PHOTOS", 14)
@@ -81,6 +81,10 @@ def test_of_very_many_photos_the_first_are_scored(
     score = validation.score(Cells())
     assert validation.n_photos == 14
     assert score.n_genuine + score.n_impostor == 14 * 13 // 2
+    assert score.n_genuine == 15 + 15 + 1  # of six, six and two photos
+    monkeypatch.setattr(validate, "_MOST_OF_ONE", 2)
+    validation, _ = make_validation(drawn_crops)
+    assert validation.score(Cells()).n_genuine == 7  # two photos of each of seven people
 
 
 def test_the_score_of_the_first_rank_is_that_of_all(drawn_crops: Path) -> None:
