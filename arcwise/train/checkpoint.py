@@ -117,13 +117,23 @@ def save_checkpoint(path: Path | str, state: Checkpoint) -> Path:
     except (ValidationError, TypeError, ValueError) as exc:
         raise CheckpointError(f"the note of a checkpoint cannot be written: {exc}") from exc
     tensors = {
-        # A copy of its own, in plain order: the format knows neither strides nor shared memory.
-        f"{group}.{name}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        f"{group}.{name}": _make_own(tensor, is_large=group == "head")
         for group, named in state.tensors.items()
         for name, tensor in named.items()
     }
     content = safetensors.torch.save(tensors, metadata={_KEY: text})
     return write_atomically(path, content, private=True)
+
+
+def _make_own(tensor: Tensor, *, is_large: bool) -> Tensor:
+    """In plain order and memory of its own: the format knows neither strides nor sharing.
+
+    The head, which may be gigabytes, shares its memory with nothing, and is not copied.
+    """
+    plain = tensor.detach().cpu()
+    if is_large:
+        return plain.contiguous()
+    return plain.clone(memory_format=torch.contiguous_format)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

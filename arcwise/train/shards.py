@@ -59,10 +59,7 @@ def save_shard(folder: Path, shard: Shard, tensors: Mapping[str, Tensor]) -> Non
     Raises:
         InputError: the disk is full, or the place cannot be written.
     """
-    plain = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     note = json.dumps({name: getattr(shard, name) for name in ("first", "n_rows", "step")})
     content = safetensors.torch.save(plain, metadata={_KEY: note})
     write_atomically(folder / shard.file, content, private=True)
