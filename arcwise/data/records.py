@@ -157,7 +157,10 @@ class Records:
             DatasetError: its record is broken, or has another label than it should.
         """
         payload = self._file.read(int(self._offsets[position]))
-        header, content = unpack_payload(payload, name=self._name(position))
+        try:
+            header, content = unpack_payload(payload)
+        except DatasetError as exc:
+            raise DatasetError(f"{self._name(position)}: {exc}", hint=exc.hint) from exc
         if header.labels[0] != self.labels[position]:
             raise DatasetError(
                 f"{self._name(position)} has label {header.labels[0]:g}, not "

@@ -25,6 +25,7 @@ _FOLDED_INTO: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: nn.Conv2d,
     nn.BatchNorm1d: nn.Linear,
 }
+_LAYERS: tuple[type[nn.Module], ...] = tuple(_FOLDED_INTO.values())
 
 
 def fuse_batch_norm(
@@ -110,7 +111,7 @@ def _find_pairs(network: nn.Module, crop_shape: tuple[int, int, int]) -> dict[st
                 enter = partial(watch.enter_norm, name)
                 hooks.enter_context(part.register_forward_pre_hook(enter))
                 hooks.enter_context(part.register_forward_hook(watch.leave_norm))
-            elif isinstance(part, tuple(_FOLDED_INTO.values())):
+            elif isinstance(part, _LAYERS):
                 leave = partial(watch.leave_layer, name)
                 hooks.enter_context(part.register_forward_hook(leave))
         device = next((weight.device for weight in network.parameters()), None)

@@ -25,7 +25,7 @@ class PReLU(nn.PReLU):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch names it
         """Any shape with channels second, to the same. Its gradient can be taken once."""
         is_learning = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
-        is_map = input.ndim == 4 and input.shape[1] == self.num_parameters
+        is_map = input.ndim == 4 and self.num_parameters in (1, input.shape[1])
         if not is_learning or not is_map or input.device.type != "cpu":
             return super().forward(input)
         if torch.compiler.is_compiling():  # which makes one loop of torch's own
@@ -50,11 +50,13 @@ class _Bend(torch.autograd.Function):
         x, upstream = (part.contiguous(memory_format=order) for part in (x, upstream))
         gradient = torch.empty_like(x)
         rows = [_list_rows(part) for part in (x, upstream, gradient)]
-        others = (0,) if rows[0].ndim == 2 else (0, 2)
+        others: tuple[int, ...] = (0,) if rows[0].ndim == 2 else (0, 2)
+        if len(slopes) == 1:
+            others = tuple(range(rows[0].ndim))
         factors = slopes.to(x.dtype).reshape(-1, *[1] * (rows[0].ndim - 2))
         for_slopes = torch.zeros_like(slopes, dtype=torch.promote_types(x.dtype, torch.float32))
         n_rows = max(1, _PART * torch.get_num_threads() * len(rows[0]) // max(1, x.numel()))
-        for some_x, some, bent in zip(*(part.split(n_rows) for part in rows), strict=True):
+        for some_x, some, bent in zip(*(torch.split(part, n_rows) for part in rows), strict=True):
             torch.ops.aten.threshold_backward.grad_input(some, some_x, 0, grad_input=bent)
             low = some - bent  # exact: one of the two is 0
             bent.addcmul_(low, factors)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from arcwise.errors import LearningError
 from arcwise.nn.crops import check_crops
+from arcwise.nn.prelu import PReLU
 from arcwise.nn.recompute import run_blocks
 
 BLOCKS: Mapping[int, tuple[int, int, int, int]] = MappingProxyType(
@@ -45,7 +46,7 @@ class _SqueezeExcite(nn.Module):
         n_inside = n_channels // _SQUEEZE
         self.fc = nn.Sequential(
             nn.Linear(n_channels, n_inside),
-            nn.PReLU(),
+            PReLU(),
             nn.Linear(n_inside, n_channels),
             nn.Sigmoid(),
         )
@@ -70,7 +71,7 @@ class _Block(nn.Module):
         self.bn0 = nn.BatchNorm2d(n_in)
         self.conv1 = nn.Conv2d(n_in, n_in, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(n_in)
-        self.prelu = nn.PReLU()
+        self.prelu = PReLU()
         self.conv2 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out)
         self.se = _SqueezeExcite(n_out) if se else nn.Identity()
@@ -119,7 +120,7 @@ class ResNetFace(nn.Module):
         self.recompute = False
         self.conv1 = nn.Conv2d(1, _STEM_WIDTH, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_STEM_WIDTH)
-        self.prelu = nn.PReLU()
+        self.prelu = PReLU()
         self.maxpool = nn.MaxPool2d(2)
         n_blocks = BLOCKS[depth]
         self.layer1 = _build_stage(_STEM_WIDTH, _WIDTHS[0], n_blocks[0], stride=1, se=se)

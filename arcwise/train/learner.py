@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from arcwise.data.loader import Batch
 from arcwise.errors import NotFiniteError
 from arcwise.nn import build_backbone
-from arcwise.nn.collective import Ranks, any_rank, sum_over
+from arcwise.nn.collective import Ranks, any_rank, gather_values, sum_over
 from arcwise.nn.distill import cosine_term, relational_term
 from arcwise.nn.expect import automatic_scale, expected_first_loss
 from arcwise.nn.head import HeadResult
@@ -94,7 +94,7 @@ class Learner:
             dropout=wanted.dropout,
             options=wanted.options,
         ).to(device)
-        self._order = _choose_order(network, config, device)
+        self._order = _choose_order(config)
         self.network: nn.Module = network.to(memory_format=self._order)  # type: ignore[call-overload]
         if wanted.gradient_checkpointing:
             setattr(network, "recompute", True)  # noqa: B010 - no attribute of every module
@@ -326,10 +326,9 @@ class Learner:
             return None  # what it should be is not known
         rule = copy.deepcopy(self.head.rule).cpu()
         dimension = self.head.dimension
-        labels = torch.cat([part.labels for part in parts])
-        n_own = len(torch.unique(labels)) * self.ranks.size  # at least these are drawn
-        n_drawn = max(int(head.sample_rate * self.head.n_identities), n_own)
-        n_drawn = min(n_drawn, self.head.n_identities)
+        labels = gather_values(torch.cat([part.labels for part in parts]), self.ranks)
+        n_drawn = int(head.sample_rate * self.head.n_identities)
+        n_drawn = max(n_drawn, len(torch.unique(labels)))  # the true ones are always drawn
         expected = expected_first_loss(n_drawn, rule, dimension, strength=strength)
         norms = torch.tensor([found.values["mean_norm"]])
         return find_first_doubt(
@@ -364,15 +363,9 @@ class Learner:
                 ours[name].copy_(value)
 
 
-def _choose_order(
-    network: nn.Module, config: TrainConfig, device: torch.device
-) -> torch.memory_format:
-    """Channels last where it is fast: but for PReLU on a CPU (docs/experiments.md)."""
-    wanted = config.channels_last
-    if wanted == "auto":
-        has_prelu = any(isinstance(module, nn.PReLU) for module in network.modules())
-        wanted = device.type != "cpu" or not has_prelu
-    return torch.channels_last if wanted else torch.contiguous_format
+def _choose_order(config: TrainConfig) -> torch.memory_format:
+    """Channels last unless told otherwise: faster for every network (docs/experiments.md)."""
+    return torch.channels_last if config.channels_last else torch.contiguous_format
 
 
 def _describe(found: HeadResult) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from torch import nn
 
 from arcwise.train.sections import OptimizerSection
 
+_MATRICES = {2, 4}  # dimensions of matrices and kernels; places and masks of a ViT have three
+
 
 def build_optimizer(
     wanted: OptimizerSection, network: nn.Module, others: Iterable[nn.Module] = ()
@@ -52,4 +54,4 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _decays(parameter: nn.Parameter, wanted: OptimizerSection) -> bool:
-    return wanted.decay_on == "all" or parameter.ndim > 1
+    return wanted.decay_on == "all" or parameter.ndim in _MATRICES

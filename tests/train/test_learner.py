@@ -109,12 +109,12 @@ def test_a_batch_that_is_not_finite_changes_nothing(configure: Configure) -> Non
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_network_with_prelu_keeps_the_plain_memory_order(configure: Configure) -> None:
-    mobile = make_learner(configure("network.name=mobilefacenet"))
-    compact = make_learner(configure("network.name=compact"))
+def test_networks_are_channels_last_unless_told_otherwise(configure: Configure) -> None:
+    plain = make_learner(configure("network.name=compact", "channels_last=false"))
+    usual = make_learner(configure("network.name=compact"))
     weights = [
         next(m for m in learner.network.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 3)
-        for learner in (mobile, compact)
+        for learner in (plain, usual)
     ]
     is_last = [
         conv.weight.is_contiguous(memory_format=torch.channels_last)
