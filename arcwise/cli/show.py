@@ -112,7 +112,8 @@ def check_output(place: Path, sources: Iterable[object], suffixes: Sequence[str]
         suffixes: the endings that work, such as ".npz".
 
     Raises:
-        InputError: another suffix, a folder, no place for a folder, or one of the sources.
+        InputError: another suffix, a folder, no place for a folder, one of the sources, or the
+            card of a model.
     """
     if place.is_dir():
         raise InputError(f"{place} is a folder", hint="name a file in it")
@@ -120,6 +121,10 @@ def check_output(place: Path, sources: Iterable[object], suffixes: Sequence[str]
         raise InputError(
             f"cannot write {place.name or 'a file without a name'}",
             hint=f"end its name with one of {', '.join(suffixes)}",
+        )
+    if place.suffix.lower() == ".json" and place.with_suffix(".onnx").exists():
+        raise InputError(
+            f"{place} is the card of {place.with_suffix('.onnx').name}", hint="choose another name"
         )
     _check_folder(place.parent)
     _refuse_sources(place, _paths_of(sources))

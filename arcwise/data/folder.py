@@ -7,12 +7,13 @@ there is a gigabyte for them, since a training run reads each of them many times
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from arcwise.data.manifest import CropContract, is_prepared, read_manifest
 from arcwise.data.split import Sample
 from arcwise.errors import DatasetError, ImageError, InputError
-from arcwise.files import translate_os_errors
+from arcwise.files import read_bytes
 from arcwise.image import read_crop
 from arcwise.photos import find_people
 from arcwise.types import Image
@@ -137,9 +138,10 @@ class CropFiles:
             DatasetError: it cannot be read.
         """
         path = self._paths[position]
+        with suppress(OSError), path.open("rb", buffering=0) as file:
+            return file.readall()
         try:
-            with translate_os_errors(path, doing="read"), path.open("rb", buffering=0) as file:
-                return file.readall()
+            return read_bytes(path)  # slower, but its error says what to try
         except InputError as exc:
             raise self._broken(position, exc) from exc
 

@@ -86,6 +86,18 @@ def test_no_result_replaces_what_it_is_made_from(
     assert zipfile.is_zipfile(archive)
 
 
+def test_no_report_replaces_the_card_of_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    card = tmp_path / "model.json"
+    card.write_text("{}")
+    arguments = ["evaluate", "verification", "--pairs", "p.txt", "--photos", "photos"]
+    assert run([*arguments, "--out", str(card)]) == 3
+    assert "is the card of model.onnx" in capsys.readouterr().err
+    assert card.read_text() == "{}"
+
+
 @pytest.mark.parametrize("out", ["vectors", "vectors.jpg", "."])
 def test_vectors_go_into_an_npz_file(
     capsys: pytest.CaptureFixture[str], own: Path, tiny_model: Path, out: str
