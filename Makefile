@@ -42,7 +42,9 @@ bench: $(READY)  ## the numbers of the README: make bench MODEL=model.onnx
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/partial_fc.py
 	$(BIN)/python benchmarks/recognize.py $(if $(MODEL),--model $(MODEL))
 
 clean:
