@@ -190,13 +190,9 @@ def _translate_data(reader: _Reader) -> dict[str, Any]:
             "the tutorial's config names no photos",
             hint="set paths.train_root to a folder of aligned crops, one folder for each person",
         )
-    if names:
-        reader.note(
-            f"{names} says which photos are learned; they are looked for beside it, so put it "
-            f"into {root or 'their folder'}"
-        )
+    where = {"root": root} if names and root else {}
     reader.note("nobody is validated on, as there: data.validation_share=0.1 would be wiser")
-    return {"folder": names or root, "validation_share": 0.0}
+    return {"folder": names or root, "validation_share": 0.0} | where
 
 
 def _translate_network(reader: _Reader) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _Bend(torch.autograd.Function):
             torch.ops.aten.threshold_backward.grad_input(some, some_x, 0, grad_input=bent)
             low = some - bent  # exact: one of the two is 0
             bent.addcmul_(low, factors)
-            for_slopes += low.mul_(some_x).sum(others)
+            for_slopes += low.mul_(some_x).sum(others, dtype=for_slopes.dtype)
         return gradient, for_slopes.to(slopes.dtype)
 
 
