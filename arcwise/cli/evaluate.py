@@ -51,6 +51,10 @@ OnlyFoldsOption = Annotated[
     str | None,
     typer.Option("--only-folds", metavar="1,2", help="Score these folds only, from 1."),
 ]
+LeaveOutOption = Annotated[
+    Path | None,
+    typer.Option("--leave-out", metavar="LIST", help="Only pairs without anybody of this list."),
+]
 ThresholdOption = Annotated[
     float | None, typer.Option("--threshold", help="Also score this similarity, cosine.")
 ]
@@ -75,12 +79,7 @@ def verification(
         int, typer.Option("--folds", min=2, help="For a list that does not state its own.")
     ] = 10,
     only_folds: OnlyFoldsOption = None,
-    leave_out: Annotated[
-        Path | None,
-        typer.Option(
-            "--leave-out", metavar="LIST", help="Only pairs without anybody of this list."
-        ),
-    ] = None,
+    leave_out: LeaveOutOption = None,
     threshold: ThresholdOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the report (.md or .json).")
@@ -93,7 +92,7 @@ def verification(
     as_json: JsonOption = False,
 ) -> None:
     """Are two photos of one person? Ten-fold accuracy, TAR@FAR, EER over a list of pairs."""
-    from arcwise.evaluate.pairs import keep_folds, read_pairs
+    from arcwise.evaluate.pairs import read_pairs
     from arcwise.evaluate.verification import evaluate_pairs
     from arcwise.photos import open_photos
 
@@ -104,8 +103,7 @@ def verification(
     recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
     with open_photos(photos) as archive:
         listed = read_pairs(pairs, photos=archive.names, n_folds=folds)
-        listed = keep_folds(listed, chosen) if chosen else listed
-        listed = _leave_out(listed, leave_out) if leave_out else listed
+        listed = _keep_pairs(listed, chosen, leave_out)
         thresholds = _fixed_thresholds(recognizer, threshold, listed)
         embedded = embed_photos(recognizer, archive, _list_photos(listed), select)
     reports = [
@@ -122,11 +120,14 @@ def verification(
     _tell(recognizer, reports, out=out, as_json=as_json)
 
 
-def _leave_out(pairs: list[Pair], place: Path) -> list[Pair]:
-    """The pairs without people of a training list, whose photos are called PERSON/FILE."""
+def _keep_pairs(pairs: list[Pair], folds: tuple[int, ...], place: Path | None) -> list[Pair]:
+    """The pairs of some folds, without people of a training list of PERSON/FILE."""
     from arcwise.data.lists import read_list
-    from arcwise.evaluate.pairs import drop_people
+    from arcwise.evaluate.pairs import drop_people, keep_folds
 
+    pairs = keep_folds(pairs, folds) if folds else pairs
+    if place is None:
+        return pairs
     people = {Path(photo.path).parent.name for photo in read_list(place).photos} - {""}
     left = drop_people(pairs, people)
     print_note(
