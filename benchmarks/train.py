@@ -127,7 +127,8 @@ def make_plain(network: nn.Module) -> nn.Module:
         setattr(network.get_submodule(parent), attribute, plain)
     leaves = [part for part in network.modules() if not any(part.children())]
     assert all(type(part).__module__.startswith("torch.nn") for part in leaves)
-    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network
 
 
 # ── measuring ──

@@ -1,9 +1,9 @@
 """Grouped convolutions that learn quickly on a CPU.
 
 Where a kernel covers the whole map (global depthwise convolution), each channel is a matrix
-product of (B, places) with (places, outputs), which torch's convolution does not see: its gradient
-takes ten to forty times as long. And in bfloat16 the gradient of most grouped convolutions takes
-five to twenty times what it takes in float32, so under autocast they stay in float32.
+product of (B, places) with (places, outputs), which torch's convolution does not see: it takes two
+to thirty times as long to learn. And in bfloat16 the gradient of a grouped convolution takes up to
+27 times what it takes in float32, so under autocast it stays in float32.
 
 It does not know networks. Weights, names and, without a gradient, every bit of the answer are those
 of nn.Conv2d, so that checkpoints, folding (nn/fuse.py) and export see nothing else. Source: our own
