@@ -84,14 +84,55 @@ def open_crops(
     """
     path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path.expanduser fails for "~nobody"
     if path.is_dir():
-        if is_prepared(path) or not any(path.glob("*.rec")):
+        if is_prepared(path):
+            return _cut_template(CropFolder(path, size_px=size_px), size_px)
+        if not any(path.glob("*.rec")):
             return CropFolder(path, size_px=size_px)
         return Records(path, size_px=size_px)
     if path.suffix in _NOT_CROPS:
         raise DatasetError(f"{path} holds no crops to learn from", hint=_NOT_CROPS[path.suffix])
     if path.suffix == ".rec":
         return Records(path, size_px=size_px)
-    return open_listed(path, size_px=size_px, root=root)
+    listed = open_listed(path, size_px=size_px, root=root)
+    return (
+        _cut_template(listed, size_px) if root is not None and is_prepared(Path(root)) else listed
+    )
+
+
+class TemplateCrops:
+    """Crops for 128 px out of those that were prepared for 112, as `align_faces` would cut them.
+
+    The template of 128 px shows 8 px more on each side and 16 px more below, at the same scale.
+
+    Args:
+        source: of crops of 112 px with a border of 16 px or more on each side.
+    """
+
+    border_px = 0
+    side_px = 128
+
+    def __init__(self, source: StoredCrops) -> None:
+        self._source = source
+        top = (source.side_px - 112) // 2
+        self._rows, self._columns = slice(top, top + 128), slice(top - 8, top + 120)
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """Those of the source."""
+        return self._source.samples
+
+    def read(self, position: int) -> Image:
+        """(128, 128, 3) uint8 RGB; see `CropSource.read`."""
+        return self._source.read(position)[self._rows, self._columns]
+
+    def content(self, position: int) -> bytes:
+        """The whole file, border included."""
+        return self._source.content(position)
+
+
+def _cut_template(source: StoredCrops, size_px: int) -> StoredCrops:
+    is_larger = size_px == TemplateCrops.side_px and source.side_px >= 112 + 2 * 16
+    return TemplateCrops(source) if is_larger else source
 
 
 def open_listed(path: Path, *, size_px: int, root: Path | str | None = None) -> CropFiles:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arcwise.align import align_faces
 from arcwise.data.folder import CropFiles, CropFolder
 from arcwise.data.lists import write_list
 from arcwise.data.manifest import CropContract, DetectorStamp, Manifest, PreparedPhoto
@@ -16,6 +17,7 @@ from arcwise.data.source import CropSource, StoredCrops, open_crops
 from arcwise.encode import write_image
 from arcwise.errors import DatasetError, InputError
 from arcwise.image import read_image
+from arcwise.testing import draw_person
 
 
 @pytest.fixture
@@ -24,9 +26,12 @@ def crops(drawn_crops: Path, tmp_path: Path) -> Path:
     return shutil.copytree(drawn_crops, tmp_path / "crops")
 
 
-def make_prepared(crops: Path, out: Path) -> Path:
+def make_prepared(crops: Path, out: Path, *, border_px: int = 0) -> Path:
     CropContract(
-        border_px=0, detector=DetectorStamp(name="d", digest="1"), min_face_px=40, source="s"
+        border_px=border_px,
+        detector=DetectorStamp(name="d", digest="1"),
+        min_face_px=40,
+        source="s",
     ).save(out)
     photos = [path.relative_to(crops).as_posix() for path in sorted(crops.rglob("*.png"))]
     lines = [
@@ -173,3 +178,20 @@ def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
     for name in ("absent", "absent.rec", "absent.txt"):
         with pytest.raises(InputError, match=f"cannot read .*{name}"):
             open_crops(tmp_path / name)
+
+
+def test_128_px_of_prepared_crops_are_what_alignment_would_cut(tmp_path: Path) -> None:
+    image, points = draw_person(3, size_px=400)
+    wide = align_faces(image, points[None], size_px=112, border_px=16)[0]
+    write_image(tmp_path / "crops" / "Ann" / "1.png", wide)
+    root = make_prepared(tmp_path / "crops", tmp_path / "prepared", border_px=16)
+    listed = write_list(tmp_path / "list.txt", [("crops/Ann/1.png", 0)])
+    wanted = align_faces(image, points[None], size_px=128)[0]
+    for source in (
+        open_crops(root, size_px=128),
+        open_crops(listed, size_px=128, root=root),
+    ):
+        assert (source.side_px, source.border_px) == (128, 0)
+        assert np.abs(source.read(0).astype(int) - wanted).max() <= 1
+        assert source.content(0)[:4] == b"\x89PNG"
+    assert open_crops(root, size_px=112).border_px == 16
