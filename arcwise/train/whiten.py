@@ -81,7 +81,7 @@ def fold_map(network: nn.Module, matrix: Floats) -> nn.Module:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
-        turn = torch.from_numpy(np.ascontiguousarray(matrix)).to(linear.weight.device)
+        turn = torch.from_numpy(np.ascontiguousarray(matrix, np.float64)).to(linear.weight.device)
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         shift = norm.bias.double() - scale * norm.running_mean.double()
         _set(linear.weight, turn @ (scale[:, None] * linear.weight.double()))

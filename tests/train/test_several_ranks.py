@@ -23,14 +23,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault]
 LAST = "checkpoints/last.safetensors"
 SETTINGS = (
     "schedule.batch_size=8",
-    "schedule.epochs=4",
+    "schedule.epochs=6",
     "schedule.warmup_epochs=0",
-    "validate_every_epochs=4",
+    "validate_every_epochs=6",
     "data.validation_share=0.3",
     "data.validation_photos=0.2",
     "network.dimension=16",
     "network.freeze_statistics=true",
-    "optimizer.learning_rate=0.01",
+    "optimizer.learning_rate=0.001",
     "average=0.9",
     "log_every_steps=1",
     "save_every_steps=3",
@@ -73,6 +73,21 @@ def losses_of(folder: Path) -> list[float]:
     return [entry["loss"] for entry in RunLog(folder).read() if "loss" in entry]
 
 
+def find_children(process: subprocess.Popen[str]) -> list[int]:
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in found.stdout.split()]
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """With the ranks, which torchrun starts in sessions of their own."""
+    ranks = find_children(process)
+    for pid in (process.pid, *ranks):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
 def wait_for_step(folder: Path, process: subprocess.Popen[str], step: int) -> None:
     path = folder / LAST
     while process.poll() is None:
@@ -102,8 +117,7 @@ def test_two_ranks_learn_what_one_does_and_a_checkpoint_fits_any_number(
     for n_ranks, step in ((1, 3), (2, 6)):
         process = start(n_ranks, mixed, drawn_crops)
         wait_for_step(mixed, process, step)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        kill_all(process)
     finish(start(1, mixed, drawn_crops))
     assert losses_of(mixed) == pytest.approx(losses_of(alone), rel=1e-4)
     assert not list((mixed / "checkpoints").glob("last-*")), "shards of two ranks are taken away"
@@ -116,10 +130,7 @@ def test_a_rank_that_dies_ends_the_run_and_leaves_the_checkpoint(
     folder = tmp_path / "run"
     process = start(2, folder, drawn_crops, "schedule.epochs=200")
     wait_for_step(folder, process, 3)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(find_children(process)[-1], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "SIGKILL" in err or "lost the others" in err
