@@ -207,7 +207,8 @@ class Learner:
             strength: share of the margin that is used, 0 to 1.
 
         Raises:
-            LearningError: a loss or the gradient is not finite; no weight was changed.
+            NotFiniteError: a loss or the gradient is not finite; no weight was changed.
+            LearningError: float16 overflowed too often in a row, or a rank was lost.
         """
         # Dropout must differ between ranks, and be the same when a run goes on.
         seed = self.config.seed * 1_000_003 + self.n_steps
@@ -312,7 +313,8 @@ class Learner:
                 if parameter.grad is not None:
                     sum_over(parameter.grad, self.ranks).div_(self.ranks.size)
         if scale != 1:
-            torch._foreach_div_(grads, scale)
+            for grad in grads:  # none while the network is frozen
+                grad.div_(scale)
             self.row_optimizer.unscale(scale)
         limit = self.config.optimizer.clip_norm
         norm = clip_grad_norm_(self.network.parameters(), limit or math.inf).item()

@@ -82,10 +82,8 @@ class Run:
                 f"there are {n_photos}",
                 hint="set whiten=0, or a smaller network.dimension",
             )
-        if config.whiten:
-            fold_map(
-                learner.network, np.eye(dimension, dtype=np.float32)
-            )  # now, not after the last step
+        if config.whiten:  # told now that it cannot be done, not after the last step
+            fold_map(learner.network, np.eye(dimension, dtype=np.float32))
 
     @property
     def done(self) -> int:

@@ -308,3 +308,10 @@ def test_a_step_that_float16_leaves_out_leaves_the_loss_as_it_was(configure: Con
     after = dict(learner.head.rule.named_buffers())
     assert before
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_frozen_network_can_be_trained_on_in_float16(configure: Configure) -> None:
+    config = configure("precision=float16", "network.freeze_epochs=3", "head.margin=0.1")
+    train(config)
+    assert last(config.run)["gradient_norm"] == 0
+    assert losses_of(config.run)[-1] < losses_of(config.run)[0]
