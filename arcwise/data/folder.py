@@ -6,7 +6,7 @@ there is a gigabyte for them, since a training run reads each of them many times
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,16 +32,36 @@ class KeptCrops:
 
     def __init__(self, side_px: int) -> None:
         self._kept: dict[int, Image] = {}
+        self._side_px = side_px
         self._most = _KEPT_BYTES // (3 * side_px**2)
 
-    def get(self, position: int) -> Image | None:
-        """The crop, if it was kept."""
-        return self._kept.get(position)
+    def read(
+        self, position: int, decode: Callable[[int], Image], *, name: Callable[[int], str]
+    ) -> Image:
+        """A crop that was kept, or else decoded now, and kept while there is room.
 
-    def keep(self, position: int, crop: Image) -> None:
-        """Remember a crop while there is room."""
+        Args:
+            position: of the crop.
+            decode: makes the crop of a position.
+            name: what to call it in an error.
+
+        Raises:
+            DatasetError: it has another size.
+        """
+        kept = self._kept.get(position)
+        if kept is not None:
+            return kept
+        crop = decode(position)
+        side_px, (height, width) = self._side_px, crop.shape[:2]
+        if (height, width) != (side_px, side_px):
+            raise DatasetError(
+                f"{name(position)} has {width}x{height} px, the crops beside it have "
+                f"{side_px}x{side_px}",
+                hint="all crops must be cut alike: `arcwise prepare` does that from photos",
+            )
         if len(self._kept) < self._most:
             self._kept[position] = crop
+        return crop
 
 
 def measure_border(crop: Image, size_px: int, name: str) -> int:
@@ -117,19 +137,7 @@ class CropFiles:
         Raises:
             DatasetError: it is missing, broken, or has another size.
         """
-        kept = self._kept.get(position)
-        if kept is not None:
-            return kept
-        image = self._decode(position)
-        side_px, (height, width) = self.side_px, image.shape[:2]
-        if (height, width) != (side_px, side_px):
-            raise DatasetError(
-                f"{self._paths[position]} has {width}x{height} px, the crops of this folder have "
-                f"{side_px}x{side_px}",
-                hint="all crops must be cut alike: `arcwise prepare` does that from photos",
-            )
-        self._kept.keep(position, image)
-        return image
+        return self._kept.read(position, self._decode, name=lambda i: str(self._paths[i]))
 
     def content(self, position: int) -> bytes:
         """The file of one crop as it is stored.

@@ -136,19 +136,7 @@ class Records:
         Raises:
             DatasetError: it is broken, or has another size or label than it should.
         """
-        kept = self._kept.get(position)
-        if kept is not None:
-            return kept
-        image = self._decode(position)
-        side_px, (height, width) = self.side_px, image.shape[:2]
-        if (height, width) != (side_px, side_px):
-            raise DatasetError(
-                f"{self._name(position)} has {width}x{height} px, the crops of this file have "
-                f"{side_px}x{side_px}",
-                hint="all crops must be cut alike",
-            )
-        self._kept.keep(position, image)
-        return image
+        return self._kept.read(position, self._decode, name=self._name)
 
     def content(self, position: int) -> bytes:
         """The picture file of one crop as it is stored.
