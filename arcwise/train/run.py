@@ -169,11 +169,9 @@ class Run:
                 path.replace(path.with_suffix(".replaced"))  # somebody may miss it
 
     def _restore(self, found: Checkpoint, path: Path) -> None:
-        changed = [
-            change
-            for change in differences(TrainConfig.from_dict(found.config), self._config)
-            if change.key not in free_on_resume(self._config)
-        ]
+        free = free_on_resume(self._config)
+        before = TrainConfig.from_dict(found.config)
+        changed = [c for c in differences(before, self._config) if c.key not in free]
         if changed:
             raise CheckpointError(
                 f"{self.folder} holds a run with other settings: "
