@@ -9,14 +9,14 @@ READY := $(VENV)/.ready
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,train,demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,train,report,demo,dev]'
 	touch $(READY)
 
 demo: $(READY)  ## enrolls and identifies two people of public-domain portraits, offline
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## everything that can run on this machine
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" --durations=25
 
 quick: $(READY)  ## the tests that need neither real data nor patience
 	$(BIN)/python -m pytest
