@@ -1,8 +1,9 @@
 """How alike two embeddings are, and whether that is enough: cosine, calibration, threshold.
 
 It does not know photos or models: a calibration is a table of similarity against false match
-rate that belongs to one model digest. Source of the gallery rule: FPIR = 1 - (1 - FMR)^N, the
-chance that at least one of N independent comparisons with strangers passes (NIST FRTE 1:N).
+rate, and perhaps a curve of probability, that belongs to one model digest. Source of the gallery
+rule: FPIR = 1 - (1 - FMR)^N, the chance that at least one of N independent comparisons with
+strangers passes (NIST FRTE 1:N).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ IDENTIFY_FPIR = 1e-2
 """Chance that a stranger is named by `identify`, whatever the size of the gallery: our choice."""
 UNCALIBRATED_SIMILARITY = 0.40
 """Used when nothing is known of a model: the default of InsightFace's own server."""
+_SUFFIX = ".calibration.json"
+_VERSIONS = (1, 2)  # 2 came with the probability
 
 
 def cosine_similarity(a: Floats, b: Floats) -> Floats:
@@ -79,6 +82,51 @@ class CalibrationPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbabilityCurve:
+    """How probable it is that two photos of some similarity show one person.
+
+    Attributes:
+        method: how it was fitted, "isotonic" or "logistic".
+        prior: share of all pairs that is of one person, as it is taken to be beforehand.
+        n_genuine: pairs of one person it rests on.
+        similarities: at least two cosines, rising.
+        probabilities: of these, between 0 and 1, never falling; straight lines between them.
+    """
+
+    method: str
+    prior: float
+    n_genuine: int
+    similarities: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.similarities)
+        if not 0 < self.prior < 1:
+            raise InputError(f"the prior of a probability is {self.prior}, not between 0 and 1")
+        if n < 2 or n != len(self.probabilities):
+            raise InputError(
+                "a probability needs two similarities or more and a value for each, got "
+                f"{n} and {len(self.probabilities)}"
+            )
+        if not all(a < b for a, b in pairwise((*self.similarities, 1 + 1e-6))):
+            raise InputError("the similarities of a probability must rise, up to 1")
+        if not all(a <= b for a, b in pairwise((0.0, *self.probabilities, 1.0))):
+            raise InputError("the values of a probability must lie in 0..1 and never fall")
+
+    def at(self, similarity: float) -> float:
+        """The probability; beyond the similarities that were measured, that of the nearest one."""
+        return float(np.interp(similarity, self.similarities, self.probabilities))
+
+    def reach(self, probability: float) -> float:
+        """The least similarity that has a probability; -1 where all have it, 1 where none has."""
+        above = int(np.searchsorted(self.probabilities, probability))  # the first not below it
+        if above in (0, len(self.probabilities)):
+            return 1.0 if above else -1.0
+        around = slice(above - 1, above + 1)
+        return float(np.interp(probability, self.probabilities[around], self.similarities[around]))
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """Similarity against false match rate, measured for one model.
 
@@ -88,6 +136,7 @@ class Calibration:
         n_impostors, n_people: pairs and people it rests on.
         data_digest: SHA-256 that names the pairs.
         date: ISO 8601.
+        probability: that two photos show one person, or None where it was not measured.
     """
 
     model_digest: str
@@ -96,6 +145,7 @@ class Calibration:
     n_people: int
     data_digest: str
     date: str
+    probability: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         if not self.points:
@@ -120,22 +170,43 @@ class Calibration:
         values = [point.similarity for point in self.points]
         return float(np.interp(-math.log10(fmr), logs, values))
 
-    def check_model(self, model_digest: str) -> None:
+    def probability_at(self, similarity: float) -> float | None:
+        """How probable it is that two photos of this similarity show one person.
+
+        Args:
+            similarity: cosine. Beyond those that were measured, the probability of the nearest of
+                them is given: a bound that claims no more than the data.
+
+        Returns:
+            The probability, where `probability.prior` of all pairs are of one person; or None
+            where it was not measured.
+        """
+        return self.probability.at(similarity) if self.probability else None
+
+    def check_model(self, model_digest: str, *, place: Path | None = None) -> None:
         """Refuse a calibration of another model.
+
+        Args:
+            model_digest: of the model in use.
+            place: of the calibration's file, for the message.
 
         Raises:
             ModelMismatchError: it belongs to another model digest.
         """
         if model_digest != self.model_digest:
+            what = f"the calibration {place}" if place else "the calibration"
             raise ModelMismatchError(
-                f"the calibration belongs to model {self.model_digest[:12]}, "
-                f"this is {model_digest[:12]}",
+                f"{what} belongs to model {self.model_digest[:12]}, this is {model_digest[:12]}",
                 hint="calibrate this model, or remove the calibration",
             )
 
     def to_json(self) -> str:
         """The text of a calibration file (docs/thresholds.md); `load` reads it."""
-        return json.dumps({"version": 1} | asdict(self), indent=2, allow_nan=False) + "\n"
+        plain = {"version": 2} | asdict(self)
+        if self.probability is None:  # so that an older arcwise reads it
+            plain["version"] = 1
+            del plain["probability"]
+        return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
     def save(self, path: Path | str) -> Path:
         """Write a calibration file, whole or not at all.
@@ -158,13 +229,38 @@ class Calibration:
         content = read_bytes(path)
         try:
             plain: Any = json.loads(content)
+            _check_version(plain.pop("version", 1))
             points = tuple(CalibrationPoint(**point) for point in plain.pop("points"))
-            plain.pop("version", None)
-            return cls(points=points, **plain)
+            curve = plain.pop("probability", None)
+            return cls(points=points, probability=_read_curve(curve), **plain)
         except (ValueError, TypeError, KeyError, AttributeError, InputError) as exc:
             raise InputError(
                 f"{path} is not a calibration: {exc}", hint="docs/thresholds.md shows one"
             ) from exc
+
+
+def calibration_beside(path: Path) -> Path:
+    """Where the calibration of a model file or of a gallery file lies: beside it.
+
+    Args:
+        path: such as y1.onnx or people.db.
+
+    Returns:
+        Such as y1.calibration.json.
+    """
+    return path.with_suffix(_SUFFIX)
+
+
+def _check_version(version: Any) -> None:
+    if version not in _VERSIONS:
+        raise InputError(f"its version is {version!r}, this arcwise reads {_VERSIONS}")
+
+
+def _read_curve(plain: Any) -> ProbabilityCurve | None:
+    if plain is None:
+        return None
+    lists: Any = {name: tuple(plain.pop(name)) for name in ("similarities", "probabilities")}
+    return ProbabilityCurve(**lists, **plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
-"""From the nearest people to an answer: match, unknown, ambiguous or low_quality, and why.
+"""From similarities to an answer: the same person or not; match, unknown, ambiguous; and why.
 
-It does not know galleries or photos: it is given candidates and a threshold.
+It does not know galleries or photos: it is given candidates or a similarity, and a threshold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from arcwise.compare import Threshold
-from arcwise.nearest import Candidate
+from arcwise.compare import Calibration, ProbabilityCurve, Threshold
 from arcwise.quality import IDENTIFY, find_faults
-from arcwise.types import Face, Match, Status
+from arcwise.types import Comparison, Face, Match, Status
+
+if TYPE_CHECKING:  # two photos are compared without loading what a gallery needs
+    from arcwise.nearest import Candidate
 
 AMBIGUOUS_MARGIN = 0.05
 """Two people closer than this are not told apart; the margin of InsightFace PersonAnalysis."""
+SURE_NO, SURE_YES = 0.1, 0.9
+"""A no is sure up to the first probability, a yes from the second on: our choice."""
 
 
 def decide_match(face: Face, ranked: Sequence[Candidate], threshold: Threshold) -> Match:
@@ -66,3 +71,48 @@ def decide_match(face: Face, ranked: Sequence[Candidate], threshold: Threshold) 
         why=why,
         calibrated=threshold.calibrated,
     )
+
+
+def decide_pair(
+    similarity: float, threshold: Threshold, calibration: Calibration | None
+) -> Comparison:
+    """Whether two faces are of one person, and how sure that is.
+
+    The threshold alone decides. The answer is uncertain where the probability is known and does
+    not clearly say the same: a yes below 0.9, or a no above 0.1.
+
+    Args:
+        similarity: cosine of the two.
+        threshold: a match when the similarity is at least this.
+        calibration: that may know the probability, or None.
+    """
+    is_match = similarity >= threshold.similarity
+    relation = "at least" if is_match else "below"
+    why = f"similarity {similarity:.3f} is {relation} {threshold.similarity:.3f} ({threshold.why})"
+    curve = calibration.probability if calibration is not None else None
+    probability, is_uncertain = None, None
+    if curve is not None:
+        probability = curve.at(similarity)
+        is_uncertain = probability < SURE_YES if is_match else probability > SURE_NO
+        why += f"; probability of one person {probability:.2f} ({curve.prior:g} beforehand)"
+        why += ", uncertain" if is_uncertain else ""
+    return Comparison(
+        similarity=similarity,
+        threshold=threshold.similarity,
+        fmr=threshold.fmr,
+        is_match=is_match,
+        calibrated=threshold.calibrated,
+        why=why,
+        probability=probability,
+        is_uncertain=is_uncertain,
+    )
+
+
+def uncertain_band(curve: ProbabilityCurve, threshold: float) -> tuple[float, float]:
+    """The similarities whose answer is uncertain: from the first up to, but not at, the second.
+
+    Args:
+        curve: the probability.
+        threshold: of the answers, cosine.
+    """
+    return min(curve.reach(SURE_NO), threshold), max(curve.reach(SURE_YES), threshold)

@@ -1,18 +1,22 @@
 """Aligned crops become embeddings, by any model that has a card.
 
 It does not find or align faces. Flip augmentation adds the raw embedding of the mirrored crop,
-as ArcFace's own evaluation does.
+as ArcFace's own evaluation does; measurements keep both apart, as protocols differ in what they
+make of them.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import InputError, ModelError
+from arcwise.image import mirror_image
 from arcwise.session import Session
 from arcwise.settings import Provider
-from arcwise.types import Crops, Embeddings, Floats
+from arcwise.types import Crops, Embedder, Embeddings, Floats
 from arcwise.zoo.card import InputContract, ModelCard
 from arcwise.zoo.registry import Model
 
@@ -158,3 +162,66 @@ class ONNXEmbedder:
                 )
             rows[start : start + n_crops] = answer
         return rows
+
+
+class TwoViews:
+    """An embedder that gives the embedding of a crop with that of its mirror image behind it.
+
+    Both keep the length they have. It is a model of its own: what it gives can be compared with
+    nothing else.
+
+    Args:
+        embedder: embeds each of both.
+
+    Raises:
+        InputError: it embeds the mirror image by itself.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        if getattr(embedder, "flip", False):
+            raise InputError(
+                f"{embedder.name} embeds the mirror image by itself",
+                hint="make the embedder without flip: both views are kept apart here",
+            )
+        self._embedder = embedder
+
+    @property
+    def name(self) -> str:
+        """Name of the model, and that it has two views."""
+        return f"{self._embedder.name}, two views"
+
+    @property
+    def digest(self) -> str:
+        """Another than the model's own, as these are other vectors."""
+        return hashlib.sha256(f"two views {self._embedder.digest}".encode()).hexdigest()
+
+    @property
+    def dimension(self) -> int:
+        """Twice that of the model."""
+        return 2 * self._embedder.dimension
+
+    @property
+    def crop_size_px(self) -> int:
+        """Side of the aligned crops the model takes."""
+        return self._embedder.crop_size_px
+
+    def embed(self, crops: Crops) -> Embeddings:
+        """Embed many crops and their mirror images.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB, aligned.
+
+        Returns:
+            N embeddings of 2D numbers; vectors times norms are the raw ones.
+
+        Raises:
+            InputError: not crops of that size.
+            ModelError: the model cannot be used.
+        """
+        views = [self._embedder.embed(crops), self._embedder.embed(mirror_image(crops))]
+        return Embeddings.from_raw(np.concatenate([to_raw(view) for view in views], axis=1))
+
+
+def to_raw(embeddings: Embeddings) -> Floats:
+    """(N, D) float32 as the model gave them, to the last digit or so: vectors times norms."""
+    return embeddings.vectors * embeddings.norms[:, None]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from arcwise.choose import choose_face
-from arcwise.compare import Calibration, Threshold, identify_threshold
+from arcwise.compare import Calibration, Threshold, calibration_beside, identify_threshold
 from arcwise.decide import decide_match
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
 from arcwise.image import PhotoSource
@@ -120,7 +120,8 @@ class Gallery:
     Args:
         path: of the file, readable by its owner alone when it is made; "~" is your home.
         recognizer: finds and embeds the faces of photos.
-        calibration: of the recognizer's model; by default the recognizer's own.
+        calibration: of the recognizer's model; by default the one beside the gallery file, else
+            the recognizer's own.
         create: make a missing or empty file a gallery; else it is an error.
 
     Raises:
@@ -150,6 +151,10 @@ class Gallery:
             detector_digest=detector.digest,
         )
         self._store = SQLStore.open(path, create=create)
+        beside = calibration_beside(Path(path).expanduser())
+        if calibration is None and beside.is_file():
+            self._calibration = Calibration.load(beside)
+            self._calibration.check_model(embedder.digest, place=beside)
         self._nearest = NearestPeople(self._store, self._stamp)
 
     def __enter__(self) -> Gallery:

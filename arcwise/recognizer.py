@@ -16,7 +16,13 @@ import numpy as np
 
 from arcwise.align import align_faces
 from arcwise.choose import choose_face
-from arcwise.compare import Calibration, choose_threshold, cosine_similarity
+from arcwise.compare import (
+    Calibration,
+    calibration_beside,
+    choose_threshold,
+    cosine_similarity,
+)
+from arcwise.decide import decide_pair
 from arcwise.detect import build_detector, check_detector
 from arcwise.embed import ONNXEmbedder
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
@@ -135,7 +141,7 @@ class Recognizer:
         if calibration is None:
             places = [self.settings.calibrations_dir / f"{self.embedder.digest}.json"]
             if self._model is not None:
-                places.append(self._model.path.with_suffix(".calibration.json"))
+                places.append(calibration_beside(self._model.path))
             found = next((place for place in places if place.is_file()), None)
             calibration = Calibration.load(found) if found else None
         if calibration is not None:
@@ -342,17 +348,7 @@ class Recognizer:
         similarity = float(cosine_similarity(first, second)[0, 0])
         threshold = choose_threshold(self.calibration, self.published_threshold)
         threshold = threshold.with_caveat(self.caveat)
-        is_match = similarity >= threshold.similarity
-        relation = "at least" if is_match else "below"
-        return Comparison(
-            similarity=similarity,
-            threshold=threshold.similarity,
-            fmr=threshold.fmr,
-            is_match=is_match,
-            calibrated=threshold.calibrated,
-            why=f"similarity {similarity:.3f} is {relation} {threshold.similarity:.3f} "
-            f"({threshold.why})",
-        )
+        return decide_pair(similarity, threshold, self.calibration)
 
 
 def _complete(face: Face, vector: Floats, norm: float, quality: Quality) -> Face:

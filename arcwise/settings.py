@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "ARCWISE_"
 
 DESCRIPTIONS: dict[str, str] = {
-    "HOME": "folder for models, calibrations and the default gallery (a folder of the user's)",
+    "HOME": "folder for models, calibrations, cache, default gallery (a folder of the user's)",
     "MODEL": "name or path of the embedding model to use",
     "GALLERY": "path of the gallery file (default: gallery.db in HOME)",
     "PROVIDER": "where models run: auto, cpu, cuda or coreml (default: auto)",
@@ -92,6 +92,11 @@ class Settings:
     def calibrations_dir(self) -> Path:
         """Folder of the user's own calibrations, one JSON per model digest."""
         return self.home / "calibrations"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of the embeddings that measurements keep, one file per model digest."""
+        return self.home / "cache" / "embeddings"
 
     @property
     def max_pixels(self) -> int:

@@ -262,6 +262,10 @@ class Comparison:
         is_match: similarity >= threshold.
         calibrated: whether the threshold rests on a calibration of this model.
         why: one sentence.
+        probability: that both are one person, with the prior of the calibration; None where it
+            was not measured.
+        is_uncertain: whether the probability does not clearly say the same as the threshold
+            (docs/thresholds.md); None where it was not measured.
     """
 
     similarity: float
@@ -270,6 +274,8 @@ class Comparison:
     is_match: bool
     calibrated: bool
     why: str
+    probability: float | None = None
+    is_uncertain: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

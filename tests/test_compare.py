@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from arcwise.compare import (
     UNCALIBRATED_SIMILARITY,
     Calibration,
     CalibrationPoint,
+    ProbabilityCurve,
+    calibration_beside,
     choose_threshold,
     cosine_similarity,
     fmr_for_gallery,
@@ -37,6 +40,14 @@ CALIBRATION = Calibration(
     n_people=400,
     data_digest="b" * 64,
     date="2025-01-31",
+)
+
+CURVE = ProbabilityCurve(
+    method="isotonic",
+    prior=0.5,
+    n_genuine=900,
+    similarities=(-0.2, 0.2, 0.4, 0.8),
+    probabilities=(0.01, 0.01, 0.5, 0.99),
 )
 
 
@@ -116,14 +127,74 @@ def test_a_written_calibration_is_read(tmp_path: Path) -> None:
 
 
 def test_a_saved_calibration_is_read_again_and_looks_like_the_page(tmp_path: Path) -> None:
-    path = CALIBRATION.save(tmp_path / "new" / "calibration.json")
-    assert Calibration.load(path) == CALIBRATION
+    calibration = dataclasses.replace(CALIBRATION, probability=CURVE)
+    path = calibration.save(tmp_path / "new" / "calibration.json")
+    assert Calibration.load(path) == calibration
     plain = json.loads(path.read_text())
     page = Path(__file__).parents[1].joinpath("docs", "thresholds.md").read_text(encoding="utf-8")
     shown = json.loads(page.split("```json")[1].split("```")[0])
     assert list(plain) == list(shown)
     assert list(plain["points"][0]) == list(shown["points"][0])
+    assert list(plain["probability"]) == list(shown["probability"])
     assert [file.name for file in path.parent.iterdir()] == ["calibration.json"]
+
+
+def test_without_a_probability_the_file_is_the_one_that_older_versions_read(
+    tmp_path: Path,
+) -> None:
+    plain = json.loads(CALIBRATION.save(tmp_path / "c.json").read_text())
+    assert (plain["version"], "probability" in plain) == (1, False)
+
+
+def test_the_shipped_calibration_is_read_and_decides_as_ever() -> None:
+    folder = Path(__file__).parents[1] / "arcwise" / "zoo" / "shipped"
+    calibration = Calibration.load(folder / "compact-lfw.calibration.json")
+    assert calibration.similarity_at(1e-3) == 0.5414691996446941
+    assert calibration.probability_at(0.5) is None
+
+
+def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(dataclasses.asdict(CALIBRATION) | {"version": 3}))
+    with pytest.raises(InputError, match="its version is 3"):
+        Calibration.load(path)
+
+
+def test_a_calibration_lies_beside_its_model_or_gallery() -> None:
+    assert calibration_beside(Path("a/people.db")) == Path("a/people.calibration.json")
+    assert calibration_beside(Path("people")) == Path("people.calibration.json")
+
+
+# Probability
+
+
+@given(st.floats(-1, 1))
+def test_a_probability_lies_on_straight_lines_and_ends_with_the_data(similarity: float) -> None:
+    found = dataclasses.replace(CALIBRATION, probability=CURVE).probability_at(similarity)
+    held = min(max(similarity, -0.2), 0.8)
+    lines = list(zip(CURVE.similarities, CURVE.probabilities, strict=True))
+    for (x0, y0), (x1, y1) in pairwise(lines):
+        if x0 <= held <= x1:
+            assert found == pytest.approx(y0 + (y1 - y0) * (held - x0) / (x1 - x0))
+
+
+def test_a_calibration_without_a_probability_says_nothing_of_it() -> None:
+    assert CALIBRATION.probability_at(0.5) is None
+
+
+@given(st.floats(0.001, 0.999))
+def test_the_similarity_of_a_probability_is_the_least_that_has_it(probability: float) -> None:
+    found = CURVE.reach(probability)
+    if found in (-1.0, 1.0):
+        assert (CURVE.at(-1) >= probability) == (found == -1.0)
+        assert (CURVE.at(1) < probability) == (found == 1.0)
+    else:
+        assert CURVE.at(found) == pytest.approx(probability)
+        assert CURVE.at(found - 1e-6) < probability + 1e-9
+
+
+def curve(**changes: Any) -> dict[str, Any]:
+    return dataclasses.asdict(CURVE) | changes
 
 
 def broken(**changes: Any) -> str:
@@ -154,6 +225,21 @@ def point(**changes: Any) -> dict[str, Any]:
         broken(points=[point(fmr="1e-3")]),
         broken(points=[point(similarity=1.5)]),
         broken(colour="blue"),
+        broken(version=[]),
+        broken(probability=7),
+        broken(probability={}),
+        broken(probability=curve(prior=0.0)),
+        broken(probability=curve(prior=1.0)),
+        broken(probability=curve(colour="blue")),
+        broken(probability=curve(similarities=[0.1], probabilities=[0.1])),
+        broken(probability=curve(similarities=[-0.2, 0.2, 0.8])),
+        broken(probability=curve(similarities=[-0.2, 0.4, 0.2, 0.8])),
+        broken(probability=curve(similarities=[-0.2, 0.2, 0.2, 0.8])),
+        broken(probability=curve(similarities=[-0.2, 0.2, 0.4, 1.8])),
+        broken(probability=curve(similarities=[-0.2, 0.2, 0.4, float("nan")])),
+        broken(probability=curve(probabilities=[0.01, 0.5, 0.4, 0.99])),
+        broken(probability=curve(probabilities=[0.01, 0.2, 0.5, 1.1])),
+        broken(probability=curve(probabilities=[0.01, 0.2, 0.5, "much"])),
     ],
 )
 def test_a_broken_calibration_is_refused_by_its_name(tmp_path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from arcwise.embed import ONNXEmbedder, prepare_crops
+from arcwise.embed import ONNXEmbedder, TwoViews, prepare_crops, to_raw
 from arcwise.errors import ChecksumError, InputError, ModelError, SessionError
 from arcwise.files import sha256_of_file
 from arcwise.zoo.card import InputContract, License, ModelCard
@@ -200,3 +200,32 @@ def test_a_detector_does_not_embed(tmp_path: Path) -> None:
     card = model.card.model_copy(update={"task": "detect"})
     with pytest.raises(ModelError, match="tiny is a model to detect, not to embed"):
         ONNXEmbedder(Model(card, model.path, "file"))
+
+
+# Two views
+
+
+def test_two_views_lie_behind_each_other(crops: np.ndarray, tmp_path: Path) -> None:
+    single = embedder(tmp_path)
+    views = to_raw(TwoViews(single).embed(crops))
+    np.testing.assert_allclose(views[:, :768], raw(single, crops), rtol=1e-5)
+    np.testing.assert_allclose(views[:, 768:], raw(single, crops[:, :, ::-1]), rtol=1e-5)
+
+
+def test_the_sum_of_two_views_points_where_flip_does(crops: np.ndarray, tmp_path: Path) -> None:
+    views = to_raw(TwoViews(embedder(tmp_path)).embed(crops))
+    flipped = raw(embedder(tmp_path, flip=True), crops)
+    np.testing.assert_allclose((views[:, :768] + views[:, 768:]) / 2, flipped, rtol=1e-4)
+
+
+def test_two_views_are_another_model(tmp_path: Path) -> None:
+    single = embedder(tmp_path)
+    views = TwoViews(single)
+    assert (views.dimension, views.crop_size_px) == (2 * 768, SIZE_PX)
+    assert views.digest != single.digest
+    assert "tiny" in views.name
+
+
+def test_two_views_of_a_flipped_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="by itself"):
+        TwoViews(embedder(tmp_path, flip=True))

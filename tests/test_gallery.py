@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -381,6 +382,25 @@ def test_the_calibration_of_another_model_is_refused(path: Path) -> None:
     calibration = calibration_of(FakeRecognizer(model="other"))
     with pytest.raises(ModelMismatchError, match="calibration"):
         Gallery(path, recognizer=FakeRecognizer(), calibration=calibration)
+
+
+def test_the_calibration_beside_the_gallery_goes_before_the_recognizers(path: Path) -> None:
+    recognizer = FakeRecognizer()
+    recognizer.calibration = calibration_of(recognizer)
+    stricter = (CalibrationPoint(fmr=1e-2, similarity=0.45, low=0.4, high=0.5),)
+    replace(recognizer.calibration, points=stricter).save(path.with_suffix(".calibration.json"))
+    gallery = Gallery(path, recognizer=recognizer)
+    assert gallery.identify("ann/1")[0][1].threshold == pytest.approx(0.45)
+    given = Gallery(path, recognizer=recognizer, calibration=calibration_of(recognizer))
+    assert given.identify("ann/1")[0][1].threshold == pytest.approx(0.3)
+
+
+def test_a_calibration_beside_the_gallery_of_another_model_is_named(path: Path) -> None:
+    beside = calibration_of(FakeRecognizer(model="other")).save(
+        path.parent / "people.calibration.json"
+    )
+    with pytest.raises(ModelMismatchError, match=f"the calibration {beside} belongs to"):
+        Gallery(path, recognizer=FakeRecognizer())
 
 
 # ── change ──

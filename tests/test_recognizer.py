@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arcwise.compare import Calibration, CalibrationPoint
+from arcwise.compare import Calibration, CalibrationPoint, ProbabilityCurve
 from arcwise.errors import (
     ImageError,
     InputError,
@@ -148,6 +148,21 @@ def test_a_calibration_decides_and_says_so(tiny_model: Path, portraits: dict[str
     assert answer.calibrated
     assert answer.threshold == pytest.approx(0.7)
     assert answer.fmr == pytest.approx(1e-3)
+    assert (answer.probability, answer.is_uncertain) == (None, None)
+
+
+def test_a_calibration_with_a_probability_says_how_sure_an_answer_is(
+    tiny_model: Path, portraits: dict[str, Path]
+) -> None:
+    digest = Recognizer(model=tiny_model).embedder.digest
+    points = (CalibrationPoint(1e-3, 0.7, 0.6, 0.8),)
+    curve = ProbabilityCurve("logistic", 0.5, 100, (0.0, 0.5, 1.0), (0.0, 0.25, 1.0))
+    calibration = Calibration(digest, points, 10_000, 100, "0" * 64, "2026-11-21", curve)
+    recognizer = Recognizer(model=tiny_model, calibration=calibration)
+    answer = recognizer.compare(*portraits.values())
+    assert not answer.is_match
+    assert answer.probability == calibration.probability_at(answer.similarity)
+    assert answer.is_uncertain
 
 
 def test_a_calibration_of_another_model_is_refused(tiny_model: Path) -> None:

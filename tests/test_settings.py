@@ -55,6 +55,7 @@ def test_folders_lie_in_home() -> None:
     assert settings.gallery == Path("/h/gallery.db")
     assert settings.models_dir == Path("/h/models")
     assert settings.calibrations_dir == Path("/h/calibrations")
+    assert settings.cache_dir == Path("/h/cache/embeddings")
 
 
 def test_a_tilde_is_the_users_folder() -> None:

@@ -9,6 +9,7 @@ import typer
 from arcwise import __version__
 from arcwise.cli.align import align
 from arcwise.cli.backbones import backbones
+from arcwise.cli.cache import cache
 from arcwise.cli.calibrate import calibrate
 from arcwise.cli.compare import compare
 from arcwise.cli.comparisons import compare_losses, scaling
@@ -52,6 +53,7 @@ for command, panel in (
     (forget, _PEOPLE),
     (convert, _MODELS),
     (calibrate, _MODELS),
+    (cache, _MODELS),
     (doctor, _MODELS),
     (prepare, _TRAINING),
     (backbones, _TRAINING),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.evaluate import check_beside, embed_photos, parse_folds
+from arcwise.cli.embedding import AlignedOption, CacheOption, EmbeddingsOption
+from arcwise.cli.folds import parse_folds
 from arcwise.cli.options import (
     DetectorOption,
     FlipOption,
@@ -19,39 +20,78 @@ from arcwise.cli.options import (
     SelectOption,
     StrictOption,
     build_settings,
-    open_recognizer,
 )
+from arcwise.cli.reporting import check_beside, check_out
 from arcwise.cli.show import make_printable, print_json, print_note, print_table
-from arcwise.errors import DatasetError, SettingsError
+from arcwise.cli.sources import (
+    FoldsOption,
+    LabeledPhotosOption,
+    PairsOption,
+    PeopleOption,
+    Source,
+    Wanted,
+    open_source,
+)
+from arcwise.errors import ArcwiseError, SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.calibrate import CalibrationReport
-    from arcwise.photos import Photos
+    from arcwise.evaluate.labeled import ScoredPhotos
+    from arcwise.evaluate.probability import ProbabilityReport
+    from arcwise.evaluate.thresholds import CalibrationReport
 
+FmrOption = Annotated[
+    float | None,
+    typer.Option("--fmr", metavar="RATE", help="A false match rate that is wanted: 0.0005."),
+]
+FpirOption = Annotated[
+    float | None,
+    typer.Option("--fpir", metavar="RATE", help="Or how often a stranger may be named."),
+]
+PeopleCountOption = Annotated[
+    int | None,
+    typer.Option("--people", metavar="N", min=1, help="For --fpir: people in the gallery."),
+]
+PriorOption = Annotated[
+    float,
+    typer.Option("--prior", help="Share of pairs of one person, for the probability."),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The file (.json; default: your calibrations folder)."),
+]
+IntoGalleryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--into-gallery",
+        parser=lambda text: Path(text).expanduser(),
+        metavar="FILE",
+        help="Write it beside this gallery, for its answers alone.",
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="Also write a report (.json, .md or .html)."),
+]
 _MOST_NOTES = 10  # of one kind; --json names all
 
 
 def calibrate(
-    photos: Annotated[
-        Path,
-        typer.Option("--photos", metavar="FOLDER|ZIP", help="A folder of photos for each person."),
-    ],
-    pairs: Annotated[
-        Path | None,
-        typer.Option("--pairs", metavar="FILE", help="Only people of this list of pairs."),
-    ] = None,
-    folds: Annotated[
-        str | None,
-        typer.Option(
-            "--folds", metavar="3", help="Only these folds of the list, from 1: 3 or 1,2."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The file (.json; default: your calibrations folder)."),
-    ] = None,
+    photos: LabeledPhotosOption = None,
+    gallery: PeopleOption = None,
+    embeddings: EmbeddingsOption = None,
+    pairs: PairsOption = None,
+    folds: FoldsOption = None,
+    fmr: FmrOption = None,
+    fpir: FpirOption = None,
+    people: PeopleCountOption = None,
+    prior: PriorOption = 0.5,
+    out: FileOption = None,
+    into_gallery: IntoGalleryOption = None,
+    report: ReportOption = None,
     select: SelectOption = "center",
     flip: FlipOption = False,
+    aligned: AlignedOption = False,
+    cache: CacheOption = True,
     model: ModelOption = None,
     detector: DetectorOption = "mtcnn",
     min_face: MinFaceOption = None,
@@ -60,72 +100,127 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure which similarity lets how many strangers pass. Later decisions rest on it."""
+    wanted = Wanted(
+        photos, gallery, embeddings, pairs, parse_folds("--folds", folds), select, aligned, flip,
+        cache, model, detector,
+    )  # fmt: skip
+    rate = _choose_rate(fmr, fpir, people, prior)
+    settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
+    source = open_source(wanted, settings)
+    place = _choose_place(out, into_gallery, settings.calibrations_dir, source)
+    check_beside(place, wanted.places, (".json",))
+    check_out(report, [*wanted.places, place])
+    data = ", ".join(map(str, wanted.places))
+    aim = f"FPIR {fpir:g} among {people:,} people, " if fpir and people else ""
+    _measure(source, rate, prior, place, report, aim=aim, as_json=as_json, data=data)
+
+
+def _choose_rate(
+    fmr: float | None, fpir: float | None, people: int | None, prior: float
+) -> float | None:
+    """The false match rate that is wanted, or None."""
+    from arcwise.compare import fmr_for_gallery
+
+    for option, value in (("--fmr", fmr), ("--fpir", fpir), ("--prior", prior)):
+        if value is not None and not 0 < value < 1:
+            raise SettingsError(f"{option} is {value}", hint="give a rate between 0 and 1")
+    if (fpir is None) != (people is None):
+        hint = "say both, such as --fpir 0.01 --people 200"
+        raise SettingsError("--fpir and --people belong together", hint=hint)
+    if fmr is not None and fpir is not None:
+        raise SettingsError("--fmr and --fpir are two wishes", hint="give one of them")
+    if fpir is None or people is None:
+        return fmr
+    return fmr_for_gallery(people, fpir=fpir)
+
+
+def _choose_place(out: Path | None, gallery: Path | None, folder: Path, source: Source) -> Path:
+    """Where the calibration goes."""
+    from contextlib import closing
+
+    from arcwise.compare import calibration_beside
+    from arcwise.errors import ModelMismatchError
+    from arcwise.store import SQLStore
+
+    if gallery is None:
+        return out or folder / f"{source.model_digest}.json"
+    if out is not None:
+        raise SettingsError("--out and --into-gallery are two places", hint="give one of them")
+    with closing(SQLStore.open(gallery, create=False)) as store:
+        stamp = store.stamp()
+    if stamp is not None and stamp.model_digest != source.model_digest:
+        raise ModelMismatchError(
+            f"{gallery} was filled by model {stamp.model_name} ({stamp.model_digest[:12]}), this "
+            f"calibrates {source.model} ({source.model_digest[:12]})",
+            hint=f"calibrate model {stamp.model_name}",
+        )
+    return calibration_beside(gallery)
+
+
+def _measure(
+    source: Source,
+    rate: float | None,
+    prior: float,
+    place: Path,
+    out: Path | None,
+    *,
+    aim: str,
+    as_json: bool,
+    data: str,
+) -> None:
     from datetime import UTC, datetime
 
-    from arcwise.evaluate.calibrate import LabeledPhoto, calibrate_photos
-    from arcwise.photos import open_photos
+    from arcwise.compare import choose_threshold
+    from arcwise.decide import uncertain_band
+    from arcwise.evaluate.calibrate import calibrate
 
-    if (pairs is None) != (folds is None):
-        hint = "say both, such as --pairs pairs.txt --folds 3, or neither for all people"
-        raise SettingsError("--pairs and --folds belong together", hint=hint)
-    chosen = parse_folds("--folds", folds)
-    settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
-    recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
-    digest = recognizer.embedder.digest
-    place = out or settings.calibrations_dir / f"{digest}.json"
-    check_beside(place, [photos, pairs] if pairs else [photos], (".json",))
-    with open_photos(photos) as archive:
-        people, strays = _find_people(archive, pairs, chosen)
-        embedded = embed_photos(recognizer, archive, sorted(people), select)
-    labeled = [
-        LabeledPhoto(name, people[name], vector, embedded.digests[name])
-        for name, vector in embedded.vectors.items()
-    ]
-    report = calibrate_photos(labeled, failed=strays | embedded.reasons)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    report.to_calibration(model_digest=digest, date=date).save(place)
+    scored = source.score()
+    report = calibrate(scored, fmr=rate)
+    found = _fit_probability(scored, prior)
+    calibration = report.to_calibration(
+        model_digest=source.model_digest,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        probability=found.curve if found else None,
+    )
+    calibration.save(place)
+    threshold = choose_threshold(calibration, None).similarity
+    band = uncertain_band(found.curve, threshold) if found else None
+    if out is not None:
+        from arcwise.cli.sheet import write_sheet
+
+        write_sheet(out, source, scored, report, found, band, data=data)
     if as_json:
-        plain = {"model": recognizer.embedder.name, "model_digest": digest, "date": date}
-        print_json(plain | {"path": str(place)} | report.to_dict())
+        print_json(
+            {"model": source.model, "model_digest": source.model_digest, "date": calibration.date}
+            | {"path": str(place)}
+            | report.to_dict()
+            | {"probability": found.to_dict() if found else None, "uncertain": band}
+        )
     else:
-        _show(report, recognizer.embedder.name, place)
+        _show(report, source.model, aim)
+        _show_probability(found, band)
+        typer.echo(f"wrote {make_printable(str(place))}")
     for note in _list_notes(report):
         print_note(make_printable(note))
 
 
-def _find_people(
-    archive: Photos, pairs: Path | None, folds: tuple[int, ...]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Whom each photo shows, and why some photos show nobody."""
-    from arcwise.evaluate.pairs import keep_folds, read_pairs
+def _fit_probability(scored: ScoredPhotos, prior: float) -> ProbabilityReport | None:
+    """The probability, or a note why there is none: a library or people are missing."""
+    try:
+        from arcwise.evaluate.probability import fit_probability
 
-    people, strays = {}, {}
-    for name in archive.names:
-        person, _, file = name.rpartition("/")
-        if person and "/" not in person:
-            people[name] = person
-        else:
-            where = f"lies deeper than PERSON/{file}" if person else "lies in no person's folder"
-            strays[name] = where
-    if pairs is None:
-        return people, strays
-    listed = keep_folds(read_pairs(pairs, photos=archive.names), folds)
-    wanted = {name.rpartition("/")[0] for pair in listed for name in (pair.a, pair.b)}
-    chosen = {name: person for name, person in people.items() if person in wanted}
-    if not chosen:
-        raise DatasetError(
-            f"nobody of the {len(wanted)} people of {pairs} has a photo among the "
-            f"{len(archive.names):,} there are",
-            hint="a photo is called PERSON/FILE, in the list as in the folder",
-        )
-    missing = sorted(wanted - set(chosen.values()))
-    return chosen, {f"{person}/": "no photo of this person is there" for person in missing}
+        return fit_probability(scored, prior=prior)
+    except ArcwiseError as exc:
+        print_note(f"note: no probability: {exc}; {exc.hint}")
+        return None
 
 
-def _show(report: CalibrationReport, model: str, place: Path) -> None:
+def _show(report: CalibrationReport, model: str, aim: str) -> None:
+    from arcwise.evaluate.thresholds import show_rate
+
     rows = [
         [
-            f"{point.fmr:.0e}",
+            show_rate(point.fmr),
             f"{point.similarity:.4f}",
             f"{point.low:.4f} to {point.high:.4f}",
             "n/a" if point.fnmr is None else f"{point.fnmr:.2%}",
@@ -140,6 +235,12 @@ def _show(report: CalibrationReport, model: str, place: Path) -> None:
     interval = "95 % interval"
     columns = ["FMR", "similarity", interval, "FNMR", interval, "false matches", "couples"]
     print_table(columns, rows, title=model)
+    if report.wanted:
+        point = report.wanted
+        typer.echo(
+            f"wanted: {aim}FMR {show_rate(point.fmr)} at similarity {point.similarity:.4f}, 95 % "
+            f"interval {point.low:.4f} to {point.high:.4f}"
+        )
     if report.eer and report.best:
         typer.echo(f"EER {report.eer.rate:.3%} at {report.eer.similarity:.4f}")
         typer.echo(
@@ -150,7 +251,20 @@ def _show(report: CalibrationReport, model: str, place: Path) -> None:
         f"{report.n_photos:,} photos of {report.n_people:,} people: {report.n_genuine:,} pairs of "
         f"one person, {report.n_impostors:,} of two"
     )
-    typer.echo(f"wrote {make_printable(str(place))}")
+
+
+def _show_probability(found: ProbabilityReport | None, band: tuple[float, float] | None) -> None:
+    if found is None or band is None:
+        return
+    tried = "; ".join(
+        f"{trial.method} log loss {trial.log_loss:.4f}, Brier {trial.brier:.4f}"
+        for trial in found.trials
+    )
+    typer.echo(
+        f"probability of one person, {found.curve.prior:g} beforehand: {found.curve.method} is "
+        f"kept ({tried}; on people that were not fitted)"
+    )
+    typer.echo(f"uncertain from {band[0]:.4f} to {band[1]:.4f}")
 
 
 def _list_notes(report: CalibrationReport) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.evaluate import parse_folds
+from arcwise.cli.bin import make_bin
+from arcwise.cli.folds import parse_folds
 from arcwise.cli.options import JsonOption
 from arcwise.cli.pack import pack, unpack
 from arcwise.cli.preview import preview
@@ -190,5 +191,5 @@ def _print_all_known(rows: list[KnownSet]) -> None:
     print_note("arcwise data known NAME says whom to ask")
 
 
-for command in (make_list, stats, subset, check, pack, unpack, known, preview):
+for command in (make_list, stats, subset, check, pack, unpack, make_bin, known, preview):
     data_app.command()(command)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from arcwise.cli.embedding import AlignedOption, embed_crops
 from arcwise.cli.options import (
     DetectorOption,
     FlipOption,
@@ -22,17 +26,27 @@ from arcwise.cli.options import (
     resolve_photos,
 )
 from arcwise.cli.show import check_output, print_json, print_table, report_unreadable, watch
+from arcwise.errors import InputError, ManyFacesError, NoFaceError
 
 if TYPE_CHECKING:
-    from arcwise.types import Embedder, Face, Faces
+    from arcwise.evaluate.embedded import EmbeddedPhotos
+    from arcwise.image import OpenFile, PhotoSource
+    from arcwise.recognizer import Recognizer
+    from arcwise.types import Faces, Floats
+
+WhichFaces = Literal["all", "largest", "center", "only"]
 
 
 def embed(
     photos: PhotosArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the vectors (.npz, without pickle)."),
+        typer.Option("--out", "-o", help="Write the vectors (.npz without pickle, or .parquet)."),
     ] = None,
+    select: Annotated[
+        WhichFaces, typer.Option("--select", help="All faces of a photo, or the one that is meant.")
+    ] = "all",
+    aligned: AlignedOption = False,
     model: ModelOption = None,
     detector: DetectorOption = "mtcnn",
     flip: FlipOption = False,
@@ -43,60 +57,216 @@ def embed(
 ) -> None:
     """Turn every face into an embedding. The vectors are printed with --json, saved with --out."""
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
-    recognizer = open_recognizer(settings, model=model, detector=detector, flip=flip)
-    sources = resolve_photos(photos)
+    recognizer = open_recognizer(settings, model=model, detector=detector)
+    with ExitStack() as stack:
+        named = _name_photos(photos, stack)
+        if out:
+            check_output(out, [*photos, *(source for _, source in named)], (".npz", ".parquet"))
+        if aligned:
+            found = _embed_aligned(recognizer, named, flip=flip)
+        else:
+            found = _embed_faces(recognizer, named, select=select, flip=flip)
     if out:
-        check_output(out, sources, (".npz",))
-    found = recognizer.analyze_many(sources)
-    results = list(watch(found, total=len(sources), doing="embedding"))
-    rows = [
-        (result.source, number, face)
-        for result in results
-        for number, face in enumerate(result, start=1)
-    ]
-    if out:
-        _save_vectors(out, rows, recognizer.embedder)
+        _save(found, out)
     if as_json:
-        print_json([_to_plain(result) for result in results])
+        print_json(found.plain)
     else:
-        cells = [
-            [source, str(number), f"{face.norm:.2f}", str(recognizer.embedder.dimension)]
-            for source, number, face in rows
-        ]
-        print_table(["photo", "face", "norm", "dimension"], cells)
-    if report_unreadable(result.error for result in results):
+        _print_faces(found)
+    if report_unreadable(found.errors):
         raise typer.Exit(3)
-    if not rows:
+    if not len(found.embedded):
         raise typer.Exit(1)
 
 
-def _save_vectors(out: Path, rows: Sequence[tuple[str, int, Face]], embedder: Embedder) -> None:
-    """Plain arrays that numpy reads without pickle; for their owner alone."""
-    import io
+@dataclass(frozen=True, eq=False, slots=True)
+class _Found:
+    """The vectors of faces, and where each face is.
 
+    Attributes:
+        embedded: the vectors, with a name for each face.
+        photos: of each face.
+        numbers: of each face in its photo, from 1.
+        boxes_xyxy_px: of each face; empty for crops, in which no face was looked for.
+        plain: all photos, for JSON.
+        errors: why photos have no vector.
+    """
+
+    embedded: EmbeddedPhotos
+    photos: list[str]
+    numbers: list[int]
+    boxes_xyxy_px: list[Floats]
+    plain: list[dict[str, Any]]
+    errors: list[InputError]
+
+
+def _name_photos(given: Sequence[str], stack: ExitStack) -> list[tuple[str, PhotoSource]]:
+    """Photos with their names; those of one folder or archive have the names they have in it."""
+    from arcwise.image import describe_source
+    from arcwise.photos import open_photos
+
+    root = Path(given[0]).expanduser()
+    if len(given) == 1 and given[0] != "-" and (root.is_dir() or zipfile.is_zipfile(root)):
+        archive = stack.enter_context(open_photos(root))
+        return [(name, archive.open(name)) for name in archive.names]
+    return [(describe_source(source), source) for source in resolve_photos(given)]
+
+
+def _embed_faces(
+    recognizer: Recognizer,
+    named: Sequence[tuple[str, PhotoSource]],
+    *,
+    select: WhichFaces,
+    flip: bool,
+) -> _Found:
+    """Find, align and embed; with `flip` the mirror images too."""
+    from arcwise.embed import TwoViews
+    from arcwise.recognizer import Recognizer
+
+    embedder = recognizer.embedder
+    finder = Recognizer(
+        model=TwoViews(embedder) if flip else embedder,
+        detector=recognizer.detector,
+        settings=recognizer.settings,
+    )
+    sources = [source for _, source in named]
+    found = (
+        finder.analyze_many(sources)
+        if select == "all"
+        else finder.choose_many(sources, select=select)
+    )
+    results = list(watch(found, total=len(sources), doing="embedding"))
+    return _gather_faces(recognizer, [name for name, _ in named], results, has_mirror=flip)
+
+
+def _gather_faces(
+    recognizer: Recognizer, names: Sequence[str], results: Sequence[Faces], *, has_mirror: bool
+) -> _Found:
     import numpy as np
 
-    from arcwise.files import write_atomically
+    from arcwise.evaluate.embedded import ZERO, EmbeddedPhotos
 
-    faces = [face for _, _, face in rows]
-    vectors = np.array([face.embedding for face in faces], np.float32)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        vectors=vectors.reshape(-1, embedder.dimension),
-        norms=np.array([face.norm for face in faces], np.float32),
-        photos=np.array([source for source, _, _ in rows], dtype=np.str_),
-        faces=np.array([number for _, number, _ in rows], np.int64),
-        boxes_xyxy_px=np.array([face.box_xyxy_px for face in faces], np.float32).reshape(-1, 4),
-        model=np.str_(embedder.name),
-        model_digest=np.str_(embedder.digest),
+    embedder = recognizer.embedder
+    rows, kept, reasons, errors = [], [], {}, []
+    for name, result in zip(names, results, strict=True):
+        if result.error is not None:
+            reasons[name] = str(result.error)
+            errors.append(_name_error(name, result.error))
+        for number, face in enumerate(result, start=1):
+            assert face.embedding is not None
+            assert face.norm is not None
+            own = name if len(result) == 1 else f"{name}#{number}"
+            row = face.embedding * np.float32(face.norm)
+            if row[: embedder.dimension].any():
+                rows.append(row)
+                kept.append((own, name, number, result.digest, face.box_xyxy_px))
+            else:
+                reasons[own] = ZERO
+    vectors = np.array(rows, np.float32).reshape(len(rows), -1 if rows else embedder.dimension)
+    embedded = EmbeddedPhotos(
+        names=tuple(own for own, *_ in kept),
+        raw=vectors[:, : embedder.dimension],
+        mirrored=vectors[:, -embedder.dimension :] if has_mirror else None,
+        digests=tuple(digest for _, _, _, digest, _ in kept),
+        reasons=reasons,
+        model=embedder.name,
+        model_digest=embedder.digest,
     )
-    write_atomically(out, buffer.getvalue(), private=True)
+    return _Found(
+        embedded,
+        photos=[name for _, name, *_ in kept],
+        numbers=[number for _, _, number, *_ in kept],
+        boxes_xyxy_px=[box for *_, box in kept],
+        plain=_to_plain(embedded, names, results),
+        errors=errors,
+    )
 
 
-def _to_plain(result: Faces) -> dict[str, Any]:
-    plain = result.to_dict()
-    for face, cell in zip(result, plain["faces"], strict=True):
-        assert face.embedding is not None
-        cell["embedding"] = [round(float(value), 6) for value in face.embedding]
-    return plain
+def _name_error(name: str, error: InputError) -> InputError:
+    """The error with the name of its photo, which those of the choice of a face lack."""
+    is_nameless = isinstance(error, NoFaceError | ManyFacesError)
+    return type(error)(f"{name}: {error}", hint=error.hint) if is_nameless else error
+
+
+def _to_plain(
+    embedded: EmbeddedPhotos, names: Sequence[str], results: Sequence[Faces]
+) -> list[dict[str, Any]]:
+    """As `arcwise detect` says it, each face with its embedding."""
+    means = embedded.embeddings()
+    row_of = {name: row for row, name in enumerate(embedded.names)}
+    photos = []
+    for name, result in zip(names, results, strict=True):
+        photo = result.to_dict() | {"photo": name}
+        for number, face in enumerate(photo["faces"], start=1):
+            row = row_of.get(name if len(result) == 1 else f"{name}#{number}")
+            face["norm"] = 0.0 if row is None else round(float(means.norms[row]), 4)
+            face["embedding"] = None if row is None else _round(means.vectors[row])
+        photos.append(photo)
+    return photos
+
+
+def _embed_aligned(
+    recognizer: Recognizer, named: Sequence[tuple[str, PhotoSource]], *, flip: bool
+) -> _Found:
+    """Embed crops as they are. The cache is for measurements: what is saved here is the user's."""
+    from arcwise.photos import Photos
+
+    paths = {name: Path(source) for name, source in named if isinstance(source, str)}
+    files = Photos(Path(), paths)
+    crops = (
+        (name, files.open(name) if name in paths else cast("OpenFile", source))
+        for name, source in named
+    )
+    embedded = embed_crops(
+        recognizer,
+        crops,
+        total=len(named),
+        views="sum" if flip else "none",
+        use_cache=False,
+    )
+    means = embedded.embeddings()
+    row_of = {name: row for row, name in enumerate(embedded.names)}
+    plain: list[dict[str, Any]] = []
+    for name, _ in named:
+        row = row_of.get(name)
+        faces = [] if row is None else [_describe(means.norms[row], means.vectors[row])]
+        plain.append({"photo": name, "faces": faces, "error": embedded.reasons.get(name)})
+    return _Found(
+        embedded,
+        photos=list(embedded.names),
+        numbers=[1] * len(embedded),
+        boxes_xyxy_px=[],
+        plain=plain,
+        errors=[InputError(f"{name}: {reason}") for name, reason in embedded.reasons.items()],
+    )
+
+
+def _describe(norm: float, vector: Floats) -> dict[str, Any]:
+    return {"norm": round(float(norm), 4), "embedding": _round(vector)}
+
+
+def _round(vector: Floats) -> list[float]:
+    return [round(float(value), 6) for value in vector]
+
+
+def _save(found: _Found, out: Path) -> None:
+    import numpy as np
+
+    from arcwise.evaluate.embedded import save_embeddings
+
+    more = {
+        "photos": np.array(found.photos, np.str_),
+        "faces": np.array(found.numbers, np.int64),
+    }
+    if found.boxes_xyxy_px or not found.photos:
+        more["boxes_xyxy_px"] = np.array(found.boxes_xyxy_px, np.float32).reshape(-1, 4)
+    save_embeddings(found.embedded, out, more=more)
+
+
+def _print_faces(found: _Found) -> None:
+    norms = found.embedded.embeddings().norms
+    dimension = str(found.embedded.raw.shape[1])
+    cells = [
+        [photo, str(number), f"{norm:.2f}", dimension]
+        for photo, number, norm in zip(found.photos, found.numbers, norms, strict=True)
+    ]
+    print_table(["photo", "face", "norm", "dimension"], cells)

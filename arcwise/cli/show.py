@@ -9,30 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from arcwise.errors import InputError
 
 Item = TypeVar("Item")
 _PIPE_WIDTH = 10_000
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        # Over the whole time: work comes back in batches, and a momentary speed would jump.
-        seconds = task.finished_time or task.elapsed
-        return Text(f"{task.completed / seconds:.1f}/s" if seconds and task.completed else "-/s")
 
 
 def print_json(plain: Any) -> None:
@@ -47,6 +28,10 @@ def print_json(plain: Any) -> None:
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str = "") -> None:
     """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -75,20 +60,9 @@ def print_note(text: str) -> None:
 
 def watch(items: Iterable[Item], *, total: int, doing: str) -> Iterator[Item]:
     """Show progress, rate and remaining time on stderr, when that is a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-    )
-    hidden = not console.is_terminal or total < 2
-    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        task = progress.add_task(doing, total=total)
-        for item in items:
-            progress.advance(task)
-            yield item
+    from arcwise.cli.progress import show_progress
+
+    return show_progress(items, total=total, doing=doing)
 
 
 def report_unreadable(errors: Iterable[InputError | None]) -> bool:

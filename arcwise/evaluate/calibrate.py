@@ -1,4 +1,4 @@
-"""Thresholds for chosen false match rates, from all pairs of labeled photos.
+"""Thresholds for chosen false match rates, from scored pairs of labeled photos.
 
 It does not know files or models: it takes a vector for each photo and whom it shows. A rate that
 the pairs cannot support is not given; nothing is extrapolated. Source of the thresholds and of
@@ -7,170 +7,68 @@ their intervals: see evaluate/bootstrap.py; of EER: see evaluate/curve.py.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import (
     Counts,
     Cut,
+    Numbers,
     RankedPairs,
+    Spreads,
     cut_at_fmr,
     draw_people,
     measure_spreads,
 )
 from arcwise.evaluate.curve import (
     FARS,
-    Doubles,
     Rate,
-    SortedScores,
+    Scores,
+    count_below,
     equal_error_rate,
-    threshold_at_cut,
+    threshold_at,
+    threshold_over,
 )
+from arcwise.evaluate.labeled import (
+    LEAST_PEOPLE,
+    LabeledPhoto,
+    PhotoPairs,
+    ScoredPhotos,
+    digest_photos,
+    score_listed,
+    score_photos,
+)
+from arcwise.evaluate.oddities import find_closest, find_twins
 from arcwise.evaluate.summary import FailedPhoto
-from arcwise.evaluate.verification import unit_vectors
+from arcwise.evaluate.thresholds import CalibrationReport, NextRate, OperatingPoint, show_rate
+from arcwise.types import Floats
+
+__all__ = [
+    "LEAST_FALSE",
+    "LEAST_PEOPLE",
+    "CalibrationReport",
+    "LabeledPhoto",
+    "calibrate",
+    "calibrate_photos",
+    "digest_photos",
+    "score_listed",
+    "score_photos",
+]
 
 LEAST_FALSE = 10
 """Impostor pairs that must reach a threshold before it is believed: our choice."""
-LEAST_PEOPLE = 10
-"""With fewer, drawing people anew says nothing about others: our choice."""
-_N_CLOSEST = 3
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class LabeledPhoto:
-    """One photo and whom it shows.
-
-    Attributes:
-        name: of the photo; unique.
-        person: whom it shows.
-        vector: (D,) embedding of any length but 0.
-        digest: SHA-256 of its content; equal digests are one photo.
-    """
-
-    name: str
-    person: str
-    vector: NDArray[Any]
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A false match rate, its threshold, and what it costs.
-
-    Attributes:
-        fmr: false match rate aimed at.
-        similarity: the threshold, cosine.
-        low, high: 95 % interval of the threshold.
-        n_false: impostor pairs that reach it.
-        n_couples: pairs of people these are of.
-        fmr_found: n_false as a share of all impostor pairs, at most `fmr`.
-        fnmr: share of genuine pairs below it; None without genuine pairs.
-        fnmr_low, fnmr_high: 95 % interval of `fnmr`, or None.
-    """
-
-    fmr: float
-    similarity: float
-    low: float
-    high: float
-    n_false: int
-    n_couples: int
-    fmr_found: float
-    fnmr: float | None
-    fnmr_low: float | None
-    fnmr_high: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NextRate:
-    """The first rate that is not given, how many impostor pairs it needs, and why in words."""
-
-    fmr: float
-    n_needed: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseStrangers:
-    """The most alike photos of two people; they may be one person under two names."""
-
-    a: str
-    b: str
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Twins:
-    """Photos of equal content, and the people they are said to show."""
-
-    names: tuple[str, ...]
-    people: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationReport:
-    """What all pairs of some photos say about thresholds. All thresholds are cosine.
-
-    Attributes:
-        points: by falling false match rate, at least one.
-        next_rate: the first rate that is not given, or None.
-        n_photos, n_people, n_genuine, n_impostors: what it rests on.
-        eer: equal error rate and its threshold; None without genuine pairs.
-        best: highest balanced accuracy (mean of the share of genuine pairs accepted and of
-            impostor pairs refused) and its threshold; None without genuine pairs.
-        closest: the most alike strangers, one row for two people.
-        twins: photos that are there several times.
-        failed_photos: photos without an embedding, left out.
-        data_digest: SHA-256 of the names and digests of the photos.
-    """
-
-    points: tuple[OperatingPoint, ...]
-    next_rate: NextRate | None
-    n_photos: int
-    n_people: int
-    n_genuine: int
-    n_impostors: int
-    eer: Rate | None
-    best: Rate | None
-    closest: tuple[CloseStrangers, ...]
-    twins: tuple[Twins, ...]
-    failed_photos: tuple[FailedPhoto, ...]
-    data_digest: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    def to_calibration(self, *, model_digest: str, date: str) -> Calibration:
-        """The small part of it that decisions read.
-
-        Args:
-            model_digest: of the model that made the vectors.
-            date: ISO 8601.
-        """
-        points = (CalibrationPoint(p.fmr, p.similarity, p.low, p.high) for p in self.points)
-        return Calibration(
-            model_digest=model_digest,
-            points=tuple(points),
-            n_impostors=self.n_impostors,
-            n_people=self.n_people,
-            data_digest=self.data_digest,
-            date=date,
-        )
+_FEW_PAIRS = 1 << 21  # of so many, all are kept in order
+_TAIL = 1.5  # so many times the pairs of the loosest rate are kept in order, of more pairs
 
 
 def calibrate_photos(
     photos: Iterable[LabeledPhoto],
     *,
     failed: Mapping[str, str] | None = None,
+    fmr: float | None = None,
     n_replicates: int = 200,
     seed: int = 0,
 ) -> CalibrationReport:
@@ -180,181 +78,183 @@ def calibrate_photos(
         photos: in any order; the result does not depend on it.
         failed: photo name -> why it has no vector; listed in the report. A vector of length 0
             has no direction and is listed with them.
+        fmr: a rate that is wanted besides 1e-1, 1e-2 … 1e-6.
         n_replicates: how often the people are drawn anew for the intervals, at least 1.
         seed: of these draws.
 
     Returns:
-        The report. Rates are 1e-1, 1e-2 … 1e-6, as far as at least 10 impostor pairs reach the
-        threshold.
+        The report. Its rates go as far as at least 10 impostor pairs reach the threshold.
 
     Raises:
-        InputError: a photo given twice, no replicates, or a vector that is not (D,), not finite,
-            or of another dimension than the others.
-        DatasetError: fewer than 10 people, or too few impostor pairs for any rate.
+        InputError: a photo given twice, no replicates, a rate that is not between 0 and 1, or a
+            vector that is not (D,), not finite, or of another dimension than the others.
+        DatasetError: fewer than 10 people, too few impostor pairs for any rate, or for the
+            wanted one.
     """
-    if n_replicates < 1:
-        raise InputError(f"n_replicates must be at least 1, got {n_replicates}")
-    given = sorted(photos, key=lambda photo: (photo.person, photo.name))
-    names = [photo.name for photo in given]
-    for name, after in pairwise(sorted(names)):
-        if name == after:
-            raise InputError(f"the photo {name} is given twice", hint="give each photo once")
-    vectors, lost = unit_vectors(names, {photo.name: photo.vector for photo in given}, {})
-    used = [photo for photo in given if photo.name not in lost]
-    labels, people = np.unique([photo.person for photo in used], return_inverse=True)
-    _check_people(labels.tolist(), len(used))
-    genuine, impostors = _score_pairs(vectors, people)
-    points, next_rate = _find_points(
-        _by_people(genuine, people),
-        _by_people(impostors, people),
-        draw_people(len(labels), n_replicates, seed),
-    )
-    eer, best = _measure_balance(genuine.scores, impostors.scores)
-    reasons = {**(failed or {}), **lost}
+    _check_request(fmr, n_replicates)
+    scored = score_photos(photos, failed=failed)
+    return calibrate(scored, fmr=fmr, n_replicates=n_replicates, seed=seed)
+
+
+def calibrate(
+    scored: ScoredPhotos,
+    *,
+    fmr: float | None = None,
+    n_replicates: int = 200,
+    seed: int = 0,
+) -> CalibrationReport:
+    """Find the threshold of each false match rate among scored pairs.
+
+    Args:
+        scored: as `score_photos` or `score_listed` gives them.
+        fmr: a rate that is wanted besides 1e-1, 1e-2 … 1e-6.
+        n_replicates: how often the people are drawn anew for the intervals, at least 1.
+        seed: of these draws.
+
+    Raises:
+        InputError: no replicates, or a rate that is not between 0 and 1.
+        DatasetError: too few impostor pairs for any rate, or for the wanted one.
+    """
+    _check_request(fmr, n_replicates)
+    rising = [np.sort(pairs.scores) for pairs in (scored.genuine, scored.impostors)]
+    if not len(rising[1]):
+        raise DatasetError("there is no pair of two people", hint="give pairs of two people too")
+    draws = draw_people(len(scored.names), n_replicates, seed)
+    points, next_rate = _find_points(scored, rising[1], draws, fmr)
+    eer, best = _measure_balance(*rising)
     return CalibrationReport(
         points=points,
+        wanted=next((point for point in points if point.fmr == fmr), None),
         next_rate=next_rate,
-        n_photos=len(used),
-        n_people=len(labels),
-        n_genuine=len(genuine.scores),
-        n_impostors=len(impostors.scores),
+        is_complete=scored.is_complete,
+        n_photos=len(scored.photos),
+        n_people=len(scored.names),
+        n_genuine=len(rising[0]),
+        n_impostors=len(rising[1]),
         eer=eer,
         best=best,
-        closest=tuple(_find_closest(impostors, used)),
-        twins=_find_twins(used),
-        failed_photos=tuple(FailedPhoto(*item) for item in sorted(reasons.items())),
-        data_digest=digest_photos({photo.name: photo.digest for photo in used}),
+        closest=find_closest(scored),
+        twins=find_twins(scored.photos),
+        failed_photos=tuple(FailedPhoto(*item) for item in sorted(scored.reasons.items())),
+        data_digest=scored.data_digest(),
     )
 
 
-def digest_photos(digests: Mapping[str, str]) -> str:
-    """SHA-256 that names a set of photos: over `NAME NUL DIGEST LF` of each, sorted by name."""
-    rows = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(rows.encode(errors="surrogateescape")).hexdigest()
-
-
-def _check_people(people: Sequence[str], n_photos: int) -> None:
-    if len(people) >= LEAST_PEOPLE:
-        return
-    hint = f"give photos of {LEAST_PEOPLE} people or more, like those you will meet"
-    if len(people) < 2:
-        whose = f"one person, {people[0]}" if people else "nobody"
-        text = f"the {n_photos} photos with an embedding show {whose}: no pair of strangers"
-        raise DatasetError(text, hint=hint)
-    raise DatasetError(
-        f"{n_photos} photos of {len(people)} people: too few to say anything about others",
-        hint=hint,
-    )
-
-
-def _score_pairs(vectors: Doubles, people: Counts) -> tuple[RankedPairs, RankedPairs]:
-    """All pairs of photos of one person, and all of two; `first` and `second` number photos."""
-    rows = [vectors[i + 1 :] @ vectors[i] for i in range(len(vectors) - 1)]
-    scores = np.clip(np.concatenate(rows), -1.0, 1.0)
-    first, second = np.triu_indices(len(vectors), 1)
-    is_same = people[first] == people[second]
-    genuine, impostors = (
-        RankedPairs.rank(scores[chosen], first[chosen], second[chosen])
-        for chosen in (is_same, ~is_same)
-    )
-    return genuine, impostors
-
-
-def _by_people(pairs: RankedPairs, people: Counts) -> RankedPairs:
-    return RankedPairs(pairs.scores, people[pairs.first], people[pairs.second], pairs.ties)
+def _check_request(fmr: float | None, n_replicates: int) -> None:
+    if n_replicates < 1:
+        raise InputError(f"n_replicates must be at least 1, got {n_replicates}")
+    if fmr is not None and not 0 < fmr < 1:
+        raise InputError(
+            f"the false match rate is {fmr}", hint="use a rate between 0 and 1, such as 0.001"
+        )
 
 
 def _find_points(
-    genuine: RankedPairs, impostors: RankedPairs, draws: Counts
+    scored: ScoredPhotos, rising: Floats, draws: Numbers, wanted: float | None
 ) -> tuple[tuple[OperatingPoint, ...], NextRate | None]:
-    """The points that the pairs support; `first` and `second` number people."""
-    n = len(impostors.scores)
-    counted = np.arange(1, n + 1)
-    cuts = [cut_at_fmr(impostors, counted, fmr) for fmr in FARS]
-    kept = [cut for cut in cuts if cut.n_passing >= LEAST_FALSE]  # the first ones: counts fall
-    next_rate = None
-    if len(kept) < len(cuts):
-        next_rate = _explain(FARS[len(kept)], cuts[len(kept)], n)
-    if not kept and next_rate is not None:
-        raise DatasetError(next_rate.text, hint="give more photos of more people")
-    found = [(fmr, cut.similarity) for fmr, cut in zip(FARS, kept, strict=False)]
-    spreads = measure_spreads(genuine, impostors, draws, found)
-    points = []
-    for fmr, cut, spread in zip(FARS, kept, spreads, strict=False):
-        top = slice(cut.n_passing)
-        couples = impostors.first[top] * draws.shape[1] + impostors.second[top]
-        n_refused = int(np.count_nonzero(genuine.scores < cut.similarity))
-        points.append(
-            OperatingPoint(
-                fmr=fmr,
-                similarity=cut.similarity,
-                low=spread.similarity.low,
-                high=spread.similarity.high,
-                n_false=cut.n_passing,
-                n_couples=len(np.unique(couples)),
-                fmr_found=cut.n_passing / n,
-                fnmr=n_refused / len(genuine.scores) if len(genuine.scores) else None,
-                fnmr_low=spread.fnmr.low if spread.fnmr else None,
-                fnmr_high=spread.fnmr.high if spread.fnmr else None,
-            )
-        )
-    return tuple(points), next_rate
+    """The points that the pairs support.
+
+    Args:
+        scored: the pairs.
+        rising: (P,) scores of the impostor pairs.
+        draws: (R, C) how often each person is drawn.
+        wanted: a rate besides the usual ones, or None.
+    """
+    rates = sorted({*FARS} if wanted is None else {*FARS, wanted}, reverse=True)
+    n = len(rising)
+    n_kept = n if n <= _FEW_PAIRS else min(n, math.ceil(_TAIL * rates[0] * n))
+    genuine = _rank(scored, scored.genuine)
+    impostors = _rank_top(scored, rising, n_kept)
+    counted = np.arange(1, len(impostors.scores) + 1)
+    cuts = [cut_at_fmr(impostors, counted, fmr, n_all=n) for fmr in rates]
+    given = {
+        fmr: cut
+        for fmr, cut in zip(rates, cuts, strict=True)
+        if cut is not None and cut.n_passing >= LEAST_FALSE
+    }  # the first rates: counts fall
+    lacking = [_explain(fmr, cuts[i], n) for i, fmr in enumerate(rates) if fmr not in given]
+    refused = [rate for rate in lacking if rate.fmr == wanted or not given]
+    if refused:
+        raise DatasetError(refused[0].text, hint="give more photos of more people")
+    thresholds = [(fmr, cut.similarity) for fmr, cut in given.items()]
+    while (spreads := measure_spreads(genuine, impostors, draws, thresholds)) is None:
+        n_kept = min(n, 2 * n_kept)  # a draw with many who look alike
+        impostors = _rank_top(scored, rising, n_kept)
+    points = tuple(
+        _describe_point(fmr, cut, spread, genuine, impostors)
+        for (fmr, cut), spread in zip(given.items(), spreads, strict=True)
+    )
+    return points, lacking[0] if lacking else None
 
 
-def _explain(fmr: float, cut: Cut, n_impostors: int) -> NextRate:
+def _rank(scored: ScoredPhotos, pairs: PhotoPairs, chosen: Counts | None = None) -> RankedPairs:
+    """Pairs by falling score, with the numbers of their people."""
+    part = slice(None) if chosen is None else chosen
+    return RankedPairs.rank(
+        pairs.scores[part],
+        scored.people[pairs.first[part]],
+        scored.people[pairs.second[part]],
+        n_all=len(pairs),
+        n_photos=scored.n_photos if chosen is not None else None,
+    )
+
+
+def _rank_top(scored: ScoredPhotos, rising: Floats, n_kept: int) -> RankedPairs:
+    """The most alike impostor pairs, where all pairs are there; else all of them."""
+    if n_kept >= len(rising) or not scored.is_complete:
+        return _rank(scored, scored.impostors)
+    chosen = np.flatnonzero(scored.impostors.scores >= rising[-n_kept])
+    return _rank(scored, scored.impostors, chosen)
+
+
+def _describe_point(
+    fmr: float, cut: Cut, spread: Spreads, genuine: RankedPairs, impostors: RankedPairs
+) -> OperatingPoint:
+    top = slice(cut.n_passing)
+    couples = impostors.first[top].astype(np.int64) << 32 | impostors.second[top]
+    n_genuine = len(genuine.scores)
+    n_refused = int(np.count_nonzero(genuine.scores < cut.similarity))
+    return OperatingPoint(
+        fmr=fmr,
+        similarity=cut.similarity,
+        low=spread.similarity.low,
+        high=spread.similarity.high,
+        n_false=cut.n_passing,
+        n_couples=len(np.unique(couples)),
+        fmr_found=cut.n_passing / impostors.n_all,
+        fnmr=n_refused / n_genuine if n_genuine else None,
+        fnmr_low=spread.fnmr.low if spread.fnmr else None,
+        fnmr_high=spread.fnmr.high if spread.fnmr else None,
+    )
+
+
+def _explain(fmr: float, cut: Cut | None, n_impostors: int) -> NextRate:
     n_needed = math.ceil(LEAST_FALSE / fmr * (1 - 1e-12))
-    if n_impostors < n_needed:
-        text = f"FMR {fmr:.0e} needs {n_needed:,} impostor pairs, there are {n_impostors:,}"
+    rate = show_rate(fmr)
+    if n_impostors < n_needed or cut is None:
+        text = f"FMR {rate} needs {n_needed:,} impostor pairs, there are {n_impostors:,}"
     else:
         text = (
-            f"FMR {fmr:.0e} needs {LEAST_FALSE} impostor pairs at its threshold or above; equal "
+            f"FMR {rate} needs {LEAST_FALSE} impostor pairs at its threshold or above; equal "
             f"scores leave {cut.n_passing} of {n_impostors:,}"
         )
     return NextRate(fmr, n_needed, text)
 
 
-def _measure_balance(genuine: Doubles, impostor: Doubles) -> tuple[Rate | None, Rate | None]:
-    """Equal error rate, and highest balanced accuracy; of several best cuts the strictest."""
+def _measure_balance(genuine: Floats, impostor: Floats) -> tuple[Rate | None, Rate | None]:
+    """Equal error rate, and highest balanced accuracy; both scores are rising.
+
+    Of several best thresholds the strictest is taken. It lies just below a genuine score, where
+    no higher one refuses more impostors at the same price; or above all.
+    """
     n_same, n_other = len(genuine), len(impostor)
     if not n_same:
         return None, None
-    is_same = np.arange(n_same + n_other) < n_same
-    folds = np.zeros(len(is_same), dtype=np.int64)
-    ordered = SortedScores.sort(np.concatenate((genuine, impostor)), is_same, folds)
-    gain = np.zeros(len(is_same) + 1, dtype=np.int64)  # over accepting all, times n_same * n_other
-    np.cumsum(np.where(ordered.is_same, -n_other, n_same), out=gain[1:])
-    is_cut = np.concatenate(([True], ordered.scores[1:] != ordered.scores[:-1], [True]))
-    cuts = np.flatnonzero(is_cut)[::-1]
-    cut = int(cuts[np.argmax(gain[cuts])])
-    accuracy = 0.5 * (1.0 + int(gain[cut]) / (n_same * n_other))
-    best = Rate(accuracy, threshold_at_cut(ordered.scores, cut))
-    return equal_error_rate(ordered, n_failed=0), best
-
-
-def _find_closest(
-    impostors: RankedPairs, photos: Sequence[LabeledPhoto]
-) -> Iterator[CloseStrangers]:
-    seen: set[tuple[str, str]] = set()
-    for first, second, score in zip(
-        impostors.first, impostors.second, impostors.scores, strict=True
-    ):
-        a, b = photos[first], photos[second]
-        if (a.person, b.person) not in seen:
-            seen.add((a.person, b.person))
-            yield CloseStrangers(a.name, b.name, float(score))
-        if len(seen) == _N_CLOSEST:
-            return
-
-
-def _find_twins(photos: Sequence[LabeledPhoto]) -> tuple[Twins, ...]:
-    found: dict[str, list[LabeledPhoto]] = {}
-    for photo in photos:
-        found.setdefault(photo.digest, []).append(photo)
-    return tuple(
-        Twins(
-            names=tuple(photo.name for photo in equal),
-            people=tuple(dict.fromkeys(photo.person for photo in equal)),
-        )
-        for equal in found.values()
-        if len(equal) > 1
-    )
+    n_refused = np.searchsorted(genuine, genuine).astype(np.int64)
+    # over accepting all, times n_same * n_other; refusing all gains nothing over that
+    gain = count_below(impostor, genuine).astype(np.int64) * n_same - n_refused * n_other
+    at = n_same - 1 - int(np.argmax(gain[::-1]))
+    parts = genuine, impostor
+    similarity = threshold_at(parts, genuine[at]) if gain[at] > 0 else threshold_over(parts)
+    accuracy = 0.5 * (1.0 + max(int(gain[at]), 0) / (n_same * n_other))
+    return equal_error_rate(Scores(genuine, impostor)), Rate(accuracy, similarity)

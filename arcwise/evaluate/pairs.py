@@ -12,12 +12,10 @@ import csv
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from arcwise.errors import DatasetError, InputError
+from arcwise.evaluate.folds import assign_folds, check_classes
 from arcwise.files import read_bytes
 from arcwise.types import Pair
 
@@ -87,10 +85,12 @@ def read_pairs(
     else:
         body = lines[1:] if _is_header(lines[0]) else lines
         pairs, has_folds = _parse_plain(body), False
-    _check_classes(pairs, path, 1 if has_folds else n_folds)
+    if not pairs:
+        raise DatasetError(f"{path} holds no pairs", hint=_HINT)
+    check_classes(pairs, 1 if has_folds else n_folds, name=str(path))
     if photos is not None:
         pairs = _prefer_present(pairs, frozenset(photos))
-    return _check_folds(pairs, path) if has_folds else _assign_folds(pairs, n_folds)
+    return _check_folds(pairs, path) if has_folds else assign_folds(pairs, n_folds, name=str(path))
 
 
 def keep_folds(pairs: Sequence[Pair], folds: Collection[int]) -> list[Pair]:
@@ -313,19 +313,6 @@ def _prefer_present(pairs: Sequence[Pair], photos: frozenset[str]) -> list[Pair]
     return [replace(pair, a=find(pair.a), b=find(pair.b)) for pair in pairs]
 
 
-def _check_classes(pairs: Sequence[Pair], path: Path | str, least: int) -> None:
-    if not pairs:
-        raise DatasetError(f"{path} holds no pairs", hint=_HINT)
-    n_same = sum(pair.is_same for pair in pairs)
-    for name, n in (("of one person", n_same), ("of two people", len(pairs) - n_same)):
-        if n < least:
-            raise DatasetError(
-                f"{path} holds {n} pairs {name} among {len(pairs)}, needs at least {least}",
-                hint="verification needs both kinds of pairs in every fold"
-                + ("; or ask for fewer folds" if n > 1 else ""),
-            )
-
-
 def _check_folds(pairs: Sequence[Pair], path: Path | str) -> list[Pair]:
     """Number the stated folds from 0 and refuse those that hold one class only."""
     stated = sorted({pair.fold for pair in pairs})
@@ -341,26 +328,3 @@ def _check_folds(pairs: Sequence[Pair], path: Path | str) -> list[Pair]:
             )
     number = {fold: i for i, fold in enumerate(stated)}
     return [replace(pair, fold=number[pair.fold]) for pair in pairs]
-
-
-def _assign_folds(pairs: Sequence[Pair], n_folds: int) -> list[Pair]:
-    """Contiguous folds where each holds both classes, else contiguous within each class."""
-    ordered = iter(pairs)
-    sizes = _block_sizes(len(pairs), n_folds)
-    if all(len({pair.is_same for pair in islice(ordered, size)}) == 2 for size in sizes):
-        return _number_blocks(pairs, sizes)
-    folded: dict[bool, list[Pair]] = {}
-    for kind in (True, False):
-        members = [pair for pair in pairs if pair.is_same == kind]
-        folded[kind] = _number_blocks(members, _block_sizes(len(members), n_folds))
-    queues = {kind: iter(members) for kind, members in folded.items()}
-    return [next(queues[pair.is_same]) for pair in pairs]
-
-
-def _block_sizes(n: int, n_folds: int) -> list[int]:
-    return [len(block) for block in np.array_split(np.arange(n), n_folds)]
-
-
-def _number_blocks(pairs: Sequence[Pair], sizes: list[int]) -> list[Pair]:
-    folds = np.repeat(np.arange(len(sizes)), sizes)
-    return [replace(pair, fold=int(fold)) for pair, fold in zip(pairs, folds, strict=True)]

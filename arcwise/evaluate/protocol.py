@@ -1,49 +1,42 @@
-"""Accuracy over folds: choose a threshold on all folds but one, count on that one.
+"""Named protocols: choose a threshold on all folds but one, count right decisions on that one.
 
-Two protocols. `exact` is ours: cosine, every candidate threshold. `insightface` repeats the grid
-of the InsightFace evaluation code (verification.py of its arcface_torch), written from its
-definition, so that numbers can be compared with published ones. Neither knows photos or vectors.
+`exact` is ours: cosine, every candidate threshold. The others repeat published evaluation code,
+written from its definition, so that numbers can be compared with published ones: `insightface`
+(verification.py of its arcface_torch), `concat` (yakhyo/face-recognition, after system E's
+tutorials), `facex` (lfw_evaluator.py of FaceX-Zoo) and `magface` (eval_1v1.py of MagFace; see
+evaluate/centered.py). None of them knows photos.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from arcwise.errors import DatasetError
-from arcwise.evaluate.curve import Doubles, SortedScores, best_cut, threshold_at_cut
-
-Counts = NDArray[np.int64]
+from arcwise.evaluate.accuracy import (
+    FoldAccuracy,
+    FoldScores,
+    check_others,
+    sum_others,
+    summarize_folds,
+)
+from arcwise.evaluate.centered import PairVectors, run_centered
+from arcwise.evaluate.curve import (
+    Counts,
+    Doubles,
+    Rising,
+    count_below,
+    threshold_at,
+    threshold_over,
+)
 
 _ACCURACY_GRID = np.arange(0, 4, 0.01)  # InsightFace verification.py, evaluate()
 _VAL_GRID = np.arange(0, 4, 0.001)  # InsightFace verification.py, evaluate()
 _VAL_FAR = 1e-3  # InsightFace verification.py, evaluate()
-
-
-@dataclass(frozen=True, slots=True)
-class FoldAccuracy:
-    """Accuracy over folds, each with a threshold chosen on the others.
-
-    Attributes:
-        mean: of the folds.
-        std: population standard deviation over folds (ddof 0), as papers print it.
-        std_sample: sample standard deviation over folds (ddof 1).
-        low, high: 95 % interval of the mean by Student's t over folds, cut to 0..1.
-        accuracies: one per fold.
-        similarities: the threshold of each fold, cosine.
-    """
-
-    mean: float
-    std: float
-    std_sample: float
-    low: float
-    high: float
-    accuracies: tuple[float, ...]
-    similarities: tuple[float, ...]
+_CONCAT_GRID = np.arange(-1.0, 1.0, 0.005)  # yakhyo/face-recognition evaluate.py, eval()
+_FACEX_STEPS = 1000  # FaceX-Zoo lfw_evaluator.py, getThreshold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,116 +58,202 @@ class ValAtFar:
     similarities: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Failures:
-    """Pairs without a score, by fold.
-
-    Attributes:
-        same: (F,) int64 same-person pairs.
-        different: (F,) int64 different-person pairs.
-    """
-
-    same: Counts
-    different: Counts
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a protocol gives: the accuracy if it can, and VAL@FAR where the protocol has it."""
 
     accuracy: FoldAccuracy | None
-    val: ValAtFar | None
+    val: ValAtFar | None = None
 
 
-def run_exact(ordered: SortedScores, failures: Failures) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A way to choose thresholds and to decide.
+
+    Attributes:
+        name: as people give it.
+        rule: its decision rule and its choice of thresholds, in words.
+        views: which vectors it is meant for: of the photo ("none"), its sum with that of the
+            mirror image ("sum"), both behind each other ("concat"), or the caller's choice.
+        run: from scores, at least two folds; None where it needs the vectors.
+        run_vectors: from vectors; None where scores will do.
+    """
+
+    name: str
+    rule: str
+    views: Literal["any", "none", "sum", "concat"]
+    run: Callable[[FoldScores], Outcome] | None = None
+    run_vectors: Callable[[PairVectors], FoldAccuracy] | None = None
+
+
+def run_exact(scores: FoldScores) -> Outcome:
     """Per fold, the threshold that is right most often on the other folds, of all there are.
 
     The rule is similarity >= threshold. Candidates are the middles between neighboring distinct
     scores of the other folds, their lowest score, and the next number above their highest; of
-    several best ones the strictest is taken.
+    several best ones the strictest is taken. That one lies just below a genuine score or above
+    all scores, so only those are counted.
     """
-    thresholds = np.empty(len(failures.same))
-    for fold in range(len(thresholds)):
-        others = ordered.folds != fold
-        scores, is_same = ordered.scores[others], ordered.is_same[others]
-        _check_both_classes(fold, int(np.count_nonzero(is_same)), len(is_same))
-        cut, _ = best_cut(scores, is_same)
-        thresholds[fold] = threshold_at_cut(scores, cut)
-    is_right = (ordered.scores >= thresholds[ordered.folds]) == ordered.is_same
-    n_right = np.bincount(ordered.folds[is_right], minlength=len(thresholds))
-    n_scored = np.bincount(ordered.folds, minlength=len(thresholds))
-    accuracies = n_right / (n_scored + failures.same + failures.different)
-    return Outcome(_summarize(accuracies, thresholds), None)
+    check_others(scores.n_same, scores.n_different)
+    whole = scores.whole
+    gain = count_below(whole.impostor, whole.genuine) - np.arange(len(whole.genuine))
+    n_same, n_different = sum_others(scores.n_same), sum_others(scores.n_different)
+    thresholds = []
+    for fold, part in enumerate(scores.folds):
+        # Right decisions at each genuine score, less those when all are accepted. A candidate of
+        # the fold itself cuts the others at their next score.
+        own = count_below(part.impostor, whole.genuine) - count_below(part.genuine, whole.genuine)
+        others_gain = gain - own
+        last = len(others_gain) - 1 - int(np.argmax(others_gain[::-1]))
+        parts = [
+            rising
+            for i, other in enumerate(scores.folds)
+            if i != fold
+            for rising in (other.genuine, other.impostor)
+        ]
+        refuses_all = n_different[fold] >= n_same[fold] + others_gain[last]
+        thresholds.append(
+            threshold_over(parts) if refuses_all else threshold_at(parts, whole.genuine[last])
+        )
+    n_right = [
+        _count_from(part.genuine, limit) + len(part.impostor) - _count_from(part.impostor, limit)
+        for part, limit in zip(scores.folds, thresholds, strict=True)
+    ]
+    return Outcome(summarize_folds(np.array(n_right) / scores.n_all, np.array(thresholds)))
 
 
-def run_insightface(ordered: SortedScores, failures: Failures) -> Outcome:
+def run_insightface(scores: FoldScores) -> Outcome:
     """The grid of InsightFace: 2 - 2 cos, thresholds 0 to 4 by 0.01, rule `<`.
 
     Per fold the first threshold of the grid with the greatest accuracy on the other folds.
     """
-    table = _count_accepted(ordered, _ACCURACY_GRID, len(failures.same))
-    n_same, n_different = table.n_same, table.n_different
-    others_right = _others(table.same) - _others(table.different) + _others(n_different)[:, None]
-    for fold, (same, different) in enumerate(
-        zip(_others(n_same), _others(n_different), strict=True)
-    ):
-        _check_both_classes(fold, int(same), int(same + different))
-    best = np.argmax(others_right, axis=1)
-    folds = np.arange(len(best))
-    n_right = table.same[folds, best] + n_different - table.different[folds, best]
-    n_all = n_same + n_different + failures.same + failures.different
-    accuracy = _summarize(n_right / n_all, 1.0 - _ACCURACY_GRID[best] / 2.0)
-    return Outcome(accuracy, _measure_val(ordered, failures))
+    check_others(scores.n_same, scores.n_different)
+    accepted = _count_squared(scores, _ACCURACY_GRID)
+    accuracy = _choose_on_grid(scores, accepted, 1.0 - _ACCURACY_GRID / 2.0)
+    return Outcome(accuracy, _measure_val(scores))
 
 
-PROTOCOLS: dict[str, Callable[[SortedScores, Failures], Outcome]] = {
-    "exact": run_exact,
-    "insightface": run_insightface,
+def run_concat(scores: FoldScores) -> Outcome:
+    """Cosine thresholds from -1 by 0.005, rule `>=`; per fold the first best on the others."""
+    check_others(scores.n_same, scores.n_different)
+    same = [_count_reaching(part.genuine, _CONCAT_GRID) for part in scores.folds]
+    different = [_count_reaching(part.impostor, _CONCAT_GRID) for part in scores.folds]
+    accepted = _Accepted(np.array(same), np.array(different))
+    return Outcome(_choose_on_grid(scores, accepted, _CONCAT_GRID))
+
+
+def run_facex(scores: FoldScores) -> Outcome:
+    """Per fold the first of 1,000 thresholds with the greatest TPR - FPR on the other folds.
+
+    They lie evenly above the least score of the other folds, up to their greatest. The rule is
+    `>`; a score equal to the threshold is wrong in either class, as published.
+    """
+    check_others(scores.n_same, scores.n_different)
+    n_same, n_different = sum_others(scores.n_same), sum_others(scores.n_different)
+    accuracies, thresholds = [], []
+    for fold, part in enumerate(scores.folds):
+        others = [other for i, other in enumerate(scores.folds) if i != fold]
+        found = [r for other in others for r in (other.genuine, other.impostor) if len(r)]
+        low, high = float(min(r[0] for r in found)), float(max(r[-1] for r in found))
+        steps = np.arange(1, _FACEX_STEPS + 1, dtype=np.float64)
+        grid = low + np.float64((high - low) / _FACEX_STEPS) * steps
+        hits = np.sum([_count_over(other.genuine, grid) for other in others], axis=0)
+        false = np.sum([_count_over(other.impostor, grid) for other in others], axis=0)
+        limit = float(grid[np.argmax(hits / n_same[fold] - false / n_different[fold])])
+        n_below = np.searchsorted(part.impostor, limit, side="left")
+        n_over = len(part.genuine) - np.searchsorted(part.genuine, limit, side="right")
+        accuracies.append((n_over + n_below) / scores.n_all[fold])
+        thresholds.append(limit)
+    return Outcome(summarize_folds(np.array(accuracies), np.array(thresholds)))
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "exact",
+            "similarity >= threshold; per fold the threshold most often right on the other "
+            "folds, among all middles between neighboring scores, ties to the strictest",
+            "any",
+            run=run_exact,
+        ),
+        Protocol(
+            "insightface",
+            "2 - 2 cos < t; per fold the first t of 0, 0.01 ... 3.99 most often right on the "
+            "other folds; thresholds shown as cosine, 1 - t / 2",
+            "sum",
+            run=run_insightface,
+        ),
+        Protocol(
+            "concat",
+            "similarity >= threshold; per fold the first threshold of -1, -0.995 ... 0.995 most "
+            "often right on the other folds; meant for both views behind each other",
+            "concat",
+            run=run_concat,
+        ),
+        Protocol(
+            "facex",
+            "similarity > threshold; per fold the first of 1,000 even steps between the least "
+            "and the greatest score of the other folds with their greatest TPR - FPR; no mirror",
+            "none",
+            run=run_facex,
+        ),
+        Protocol(
+            "magface",
+            "arccos(cos) / pi < t after the mean vector of the other folds is taken off; per fold "
+            "the first t of 0, 0.01 ... 3.99 most often right on the other folds; thresholds of "
+            "folds are cosines of such centered vectors, cos(pi t); all numbers below but the "
+            "accuracy over folds are of the plain cosines",
+            "sum",
+            run_vectors=run_centered,
+        ),
+    )
 }
 """Name of a protocol: how it is run."""
-
-RULES: dict[str, str] = {
-    "exact": "similarity >= threshold; per fold the threshold most often right on the other "
-    "folds, among all middles between neighboring scores, ties to the strictest",
-    "insightface": "2 - 2 cos < t; per fold the first t of 0, 0.01 ... 3.99 most often right on "
-    "the other folds; thresholds shown as cosine, 1 - t / 2",
-}
-"""Name of a protocol: its decision rule and its choice of thresholds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Accepted:
-    """Pairs with 2 - 2 cos < t, by fold and threshold.
-
-    Attributes:
-        same, different: (F, T) int64 accepted pairs of the class.
-        n_same, n_different: (F,) int64 all pairs of the class.
-    """
+    """Pairs that pass, by fold and threshold: (F, T) int64 of each class."""
 
     same: Counts
     different: Counts
-    n_same: Counts
-    n_different: Counts
 
 
-def _count_accepted(ordered: SortedScores, grid: Doubles, n_folds: int) -> _Accepted:
-    squared = np.clip(2.0 - 2.0 * ordered.scores, 0.0, 4.0)
-    first = np.searchsorted(grid, squared, side="right")  # index of the first t > 2 - 2 cos
-    width = len(grid) + 1
-    cell = (ordered.is_same * n_folds + ordered.folds) * width + first
-    counts = np.bincount(cell, minlength=2 * n_folds * width).reshape(2, n_folds, width)
-    accepted = np.cumsum(counts, axis=2)
-    totals = accepted[:, :, -1]
-    return _Accepted(accepted[1, :, :-1], accepted[0, :, :-1], totals[1], totals[0])
+def _count_from(rising: Rising, limit: float) -> int:
+    """How many scores reach a threshold that `threshold_at` gave, so of the scores' precision."""
+    return len(rising) - int(np.searchsorted(rising, rising.dtype.type(limit), side="left"))
 
 
-def _others(counts: Counts) -> Counts:
-    """Sum over all folds but each one; the first axis is the fold."""
-    result: Counts = counts.sum(axis=0) - counts
-    return result
+def _count_reaching(rising: Rising, grid: Doubles) -> Counts:
+    return len(rising) - np.searchsorted(rising, grid, side="left")
 
 
-def _measure_val(ordered: SortedScores, failures: Failures) -> ValAtFar:
+def _count_over(rising: Rising, grid: Doubles) -> Counts:
+    return len(rising) - np.searchsorted(rising, grid, side="right")
+
+
+def _square(rising: Rising) -> Doubles:
+    """2 - 2 cos of rising cosines, rising."""
+    squared: Doubles = np.clip(2.0 - 2.0 * rising[::-1].astype(np.float64), 0.0, 4.0)
+    return squared
+
+
+def _count_squared(scores: FoldScores, grid: Doubles) -> _Accepted:
+    same = [np.searchsorted(_square(part.genuine), grid) for part in scores.folds]
+    different = [np.searchsorted(_square(part.impostor), grid) for part in scores.folds]
+    return _Accepted(np.array(same), np.array(different))
+
+
+def _choose_on_grid(scores: FoldScores, accepted: _Accepted, similarities: Doubles) -> FoldAccuracy:
+    """Per fold, the first threshold with the most right decisions on the other folds."""
+    n_right = accepted.same - accepted.different + scores.n_different[:, None]
+    best = np.argmax(sum_others(n_right), axis=1)
+    chosen = n_right[np.arange(len(best)), best]
+    return summarize_folds(chosen / scores.n_all, similarities[best])
+
+
+def _measure_val(scores: FoldScores) -> ValAtFar:
     """Threshold where the FAR of the other folds, drawn as a line over the grid, reaches 1e-3.
 
     FAR is flat between some grid points. The crossing lies in the one step where it first reaches
@@ -182,70 +261,22 @@ def _measure_val(ordered: SortedScores, failures: Failures) -> ValAtFar:
     at or above it. Where the grid never reaches the target the threshold is 0: nothing passes.
     Folds without a pair of a class are left out of that class's mean.
     """
-    table = _count_accepted(ordered, _VAL_GRID, len(failures.same))
-    far_others = _others(table.different) / _others(table.n_different)[:, None]
+    accepted = _count_squared(scores, _VAL_GRID)
+    far_others = sum_others(accepted.different) / sum_others(scores.n_different)[:, None]
     limits = np.zeros(len(far_others))
     for fold, far in enumerate(far_others):
         reached = int(np.argmax(far >= _VAL_FAR))
         if far[reached] >= _VAL_FAR:
             step = slice(reached - 1, reached + 1)  # FAR is 0 at t = 0, so reached is at least 1
             limits[fold] = np.interp(_VAL_FAR, far[step], _VAL_GRID[step])
-    passes = np.clip(2.0 - 2.0 * ordered.scores, 0.0, 4.0) < limits[ordered.folds]
-    n_same = table.n_same + failures.same
-    hits = np.bincount(ordered.folds[passes & ordered.is_same], minlength=len(limits))
-    false = np.bincount(ordered.folds[passes & ~ordered.is_same], minlength=len(limits))
+    pairs = list(zip(scores.folds, limits, strict=True))
+    hits = np.array([np.searchsorted(_square(part.genuine), limit) for part, limit in pairs])
+    false = np.array([np.searchsorted(_square(part.impostor), limit) for part, limit in pairs])
+    n_same = scores.n_same + scores.failures.same
     vals = hits[n_same > 0] / n_same[n_same > 0]
-    has_different = table.n_different > 0
-    fars = false[has_different] / table.n_different[has_different]
-    similarities = tuple(float(value) for value in 1.0 - limits / 2.0)
+    has_different = scores.n_different > 0
+    fars = false[has_different] / scores.n_different[has_different]
+    similarities = tuple((1.0 - limits / 2.0).tolist())
     return ValAtFar(
         _VAL_FAR, float(vals.mean()), float(vals.std()), float(fars.mean()), similarities
     )
-
-
-def _check_both_classes(fold: int, n_same: int, n: int) -> None:
-    if n_same in (0, n):
-        kind = "two people" if n_same == 0 else "one person"
-        raise DatasetError(
-            f"without fold {fold} there are {n} scored pairs, all of {kind}: "
-            "no threshold can be chosen",
-            hint="use fewer folds, or more pairs",
-        )
-
-
-def _summarize(accuracies: Doubles, thresholds: Doubles) -> FoldAccuracy:
-    n = len(accuracies)
-    mean, std_sample = float(accuracies.mean()), float(accuracies.std(ddof=1))
-    half = student_t_point(n - 1) * std_sample / math.sqrt(n)
-    return FoldAccuracy(
-        mean=mean,
-        std=float(accuracies.std()),
-        std_sample=std_sample,
-        low=max(0.0, mean - half),
-        high=min(1.0, mean + half),
-        accuracies=tuple(float(value) for value in accuracies),
-        similarities=tuple(float(value) for value in thresholds),
-    )
-
-
-def student_t_point(n_free: int) -> float:
-    """The 97.5 % point of Student's t with `n_free` degrees of freedom, by bisection.
-
-    Source: the finite series of the distribution, Abramowitz and Stegun 26.7.3 and 26.7.4.
-    """
-    low, high = 0.0, math.pi / 2  # angle whose tangent is t / sqrt(n_free)
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _share_within(middle, n_free) < 0.95 else (low, middle)
-    return math.tan(low) * math.sqrt(n_free)
-
-
-def _share_within(angle: float, n_free: int) -> float:
-    """Share of Student's t within +- sqrt(n_free) tan(angle)."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    is_odd = n_free % 2 == 1
-    term, total = (cosine, 0.0) if is_odd else (1.0, 0.0)
-    for k in range(2 if is_odd else 1, n_free, 2):
-        total += term
-        term *= k / (k + 1) * cosine * cosine
-    return (angle + sine * total) * 2 / math.pi if is_odd else sine * total

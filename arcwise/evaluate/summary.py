@@ -1,6 +1,7 @@
 """What a verification found: every number, and in words what it means.
 
-It does not measure anything; evaluate/verification.py does. All thresholds are cosine.
+It does not measure anything; evaluate/rates.py and evaluate/verification.py do. All thresholds are
+cosine.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from arcwise.evaluate.accuracy import FoldAccuracy
 from arcwise.evaluate.curve import Rate, Spread, TarAtFar
-from arcwise.evaluate.protocol import FoldAccuracy, ValAtFar
+from arcwise.evaluate.protocol import PROTOCOLS, ValAtFar
+from arcwise.evaluate.scored import PersonErrors, ScoredPair
 from arcwise.types import Pair
 
 FailedPolicy = Literal["count_as_wrong", "leave_out"]
@@ -69,11 +72,59 @@ class RatesAt:
 
 
 @dataclass(frozen=True, slots=True)
+class CurveReport:
+    """What the scores of two classes say. All thresholds are similarities.
+
+    Attributes:
+        n_same, n_different: pairs of each class, failed ones included.
+        n_failed: pairs without a score; a genuine one is refused at every threshold, an impostor
+            one is wrong in the accuracy and not in any false accept rate.
+        tars: TAR at the false accept rates that were asked for.
+        eer: equal error rate and its threshold.
+        auc: area under the ROC curve.
+        best: highest accuracy over all pairs, optimistic.
+        genuine, impostor: scores of each class.
+        d_prime: decidability, or None where neither class varies.
+    """
+
+    n_same: int
+    n_different: int
+    n_failed: int
+    tars: tuple[TarAtFar, ...]
+    eer: Rate
+    auc: float
+    best: Rate
+    genuine: Spread
+    impostor: Spread
+    d_prime: float | None
+
+    @property
+    def margin(self) -> float:
+        """Discriminative margin: mean of the genuine minus mean of the impostor scores."""
+        return self.genuine.mean - self.impostor.mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain: dict[str, Any] = _to_plain(asdict(self))
+        return plain | {"margin": self.margin}
+
+    def rows(self) -> list[Row]:
+        """Every number with its definition, in the order of a report."""
+        failed = "wrong in the accuracy; genuine ones never accepted, impostor ones not in FAR"
+        return [
+            Row("same", f"{self.n_same:,}", "pairs of one person (genuine)"),
+            Row("different", f"{self.n_different:,}", "pairs of two people (impostor)"),
+            Row("failed reads", f"{self.n_failed:,} pairs", failed),
+            *_curve_rows(self),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationReport:
     """What a list of pairs says about a model. All thresholds are cosine.
 
     Attributes:
-        protocol: "exact" or "insightface".
+        protocol: its name, one of `PROTOCOLS`.
         rule: the protocol's decision rule and choice of thresholds, in words.
         folds: the folds these pairs are from, counted from 1.
         n_pairs, n_same, n_different: pairs of these folds, failed reads included.
@@ -89,6 +140,11 @@ class VerificationReport:
         best: highest accuracy over all pairs, optimistic.
         genuine, impostor: similarities of the scored pairs of each class.
         d_prime: decidability, or None where neither class varies.
+        hardest_genuine: the least alike same-person pairs, where the pairs are known.
+        hardest_impostor: the most alike different-person pairs, likewise.
+        worst_people: those with errors at `worst_at`, most errors first, likewise.
+        worst_at: the threshold of these errors: that of the protocol where it is one of plain
+            cosines, else the one of the highest accuracy; None where the pairs are not known.
     """
 
     protocol: str
@@ -110,23 +166,36 @@ class VerificationReport:
     genuine: Spread
     impostor: Spread
     d_prime: float | None
+    hardest_genuine: tuple[ScoredPair, ...] = ()
+    hardest_impostor: tuple[ScoredPair, ...] = ()
+    worst_people: tuple[PersonErrors, ...] = ()
+    worst_at: float | None = None
 
     @property
     def similarity(self) -> float | None:
-        """The protocol's threshold, cosine: the mean over folds; None for one fold."""
-        return float(np.mean(self.accuracy.similarities)) if self.accuracy else None
+        """The protocol's threshold for two vectors, cosine: the mean over folds.
+
+        None for one fold, and for a protocol that does not compare the vectors as they are.
+        """
+        if self.accuracy is None or PROTOCOLS[self.protocol].run is None:
+            return None
+        return float(np.mean(self.accuracy.similarities))
+
+    @property
+    def margin(self) -> float:
+        """Discriminative margin: mean of the genuine minus mean of the impostor similarities."""
+        return self.genuine.mean - self.impostor.mean
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain: dict[str, Any] = _to_plain(asdict(self))
-        return plain | {"similarity": self.similarity}
+        return plain | {"similarity": self.similarity, "margin": self.margin}
 
     def rows(self) -> list[Row]:
         """Every number with its definition, in the order of a report."""
         fold_rows = _fold_rows(self.accuracy, self.val) if self.accuracy else [_ONE_FOLD]
         fixed_rows = [row for at in self.at for row in _fixed_rows(at)]
-        best = Row("highest accuracy", f"{self.best.rate:.2%} at {self.best.similarity:.4f}", _BEST)
-        return [*self._list_rows(), *fold_rows, *fixed_rows, best, *self._curve_rows()]
+        return [*self._list_rows(), *fold_rows, *fixed_rows, *_curve_rows(self)]
 
     def to_markdown(self) -> str:
         """The report as a Markdown table, and the failed reads by name below it."""
@@ -148,29 +217,30 @@ class VerificationReport:
             Row("failed reads", failed, _POLICIES[self.failed_policy]),
         ]
 
-    def _curve_rows(self) -> list[Row]:
-        rows = [
-            Row(
-                f"TAR@FAR {tar.far:.0e}",
-                tar.text if tar.similarity is None else f"{tar.text}, at {tar.similarity:.4f}",
-                "share of same-person pairs accepted while at most this share of the others is; "
-                "Wilson 95 % interval",
-            )
-            for tar in self.tars
-        ]
-        d_prime = "n/a: neither class varies" if self.d_prime is None else f"{self.d_prime:.3f}"
-        margin = self.genuine.mean - self.impostor.mean
-        return [
-            *rows,
-            Row("EER", f"{self.eer.rate:.3%} at {self.eer.similarity:.4f}", _EER),
-            Row(
-                "AUC", f"{self.auc:.6f}", "chance that a genuine pair scores above an impostor one"
-            ),
-            Row("d'", d_prime, "difference of the means / root of the mean variance"),
-            Row("margin", f"{margin:.4f}", "mean of the genuine minus mean of the impostor pairs"),
-            Row("genuine", _show(self.genuine), _SPREAD),
-            Row("impostor", _show(self.impostor), _SPREAD),
-        ]
+
+def _curve_rows(found: CurveReport | VerificationReport) -> list[Row]:
+    tars = [
+        Row(
+            f"TAR@FAR {tar.far:.0e}",
+            tar.text if tar.similarity is None else f"{tar.text}, at {tar.similarity:.4f}",
+            "share of same-person pairs accepted while at most this share of the others is; "
+            "Wilson 95 % interval",
+        )
+        for tar in found.tars
+    ]
+    d_prime = "n/a: neither class varies" if found.d_prime is None else f"{found.d_prime:.3f}"
+    return [
+        Row("highest accuracy", f"{found.best.rate:.2%} at {found.best.similarity:.4f}", _BEST),
+        *tars,
+        Row("EER", f"{found.eer.rate:.3%} at {found.eer.similarity:.4f}", _EER),
+        Row("AUC", f"{found.auc:.6f}", "chance that a genuine pair scores above an impostor one"),
+        Row("d'", d_prime, "difference of the means / root of the mean variance"),
+        Row(
+            "margin", f"{found.margin:.4f}", "mean of the genuine minus mean of the impostor pairs"
+        ),
+        Row("genuine", _show(found.genuine), _SPREAD),
+        Row("impostor", _show(found.impostor), _SPREAD),
+    ]
 
 
 def _fold_rows(accuracy: FoldAccuracy, val: ValAtFar | None) -> list[Row]:
@@ -181,7 +251,8 @@ def _fold_rows(accuracy: FoldAccuracy, val: ValAtFar | None) -> list[Row]:
             "accuracy",
             f"{accuracy.mean:.2%} ± {accuracy.std:.2%}",
             f"mean ± population standard deviation over {n_folds} folds, each with the "
-            f"threshold of the others; ddof 1: ± {accuracy.std_sample:.2%}",
+            f"threshold of the others; ddof 1: ± {accuracy.std_sample:.2%}; ddof 1 / root of the "
+            f"folds: ± {accuracy.std_error:.2%}",
         ),
         Row(
             "95 % interval",
@@ -220,7 +291,10 @@ def _fixed_rows(at: RatesAt) -> list[Row]:
 
 
 _ONE_FOLD = Row("accuracy", "n/a", "one fold: there are no others to choose a threshold on")
-_BEST = "highest over all pairs, optimistic: the threshold was chosen on the pairs it is scored on"
+_BEST = (
+    "highest over all pairs, optimistic: the threshold was chosen on the pairs it is scored on, "
+    "as tutorials do"
+)
 _POLICIES: dict[FailedPolicy, str] = {
     "count_as_wrong": "wrong in every accuracy; a failed genuine pair is never accepted, a failed "
     "impostor pair is not in FAR",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from arcwise.data.loader import find_border, to_tensor
 from arcwise.data.source import CropSource
 from arcwise.errors import DatasetError
-from arcwise.evaluate.curve import SortedScores, equal_error_rate, tar_at_far
+from arcwise.evaluate.curve import Scores, equal_error_rate, tar_at_far
 from arcwise.nn.collective import ALONE, Ranks, sum_over
 from arcwise.nn.partial_fc import PartialHead
 from arcwise.nn.rule import ELSEWHERE
@@ -166,10 +166,10 @@ class Validation:
         vectors = embed_crops(network, self._crops, self._samples)
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         scores = (unit @ unit.T)[self._upper].astype(np.float64)
-        ordered = SortedScores.sort(scores, self._is_same, np.zeros(len(scores), np.int64))
+        ordered = Scores.sort(scores[self._is_same], scores[~self._is_same])
         return Score(
-            eer=equal_error_rate(ordered, n_failed=0).rate,
-            tar=tar_at_far(_FAR, ordered, n_failed=0).tar,
+            eer=equal_error_rate(ordered).rate,
+            tar=tar_at_far(_FAR, ordered).tar,
             n_genuine=self._n_genuine,
             n_impostor=self._n_impostor,
         )

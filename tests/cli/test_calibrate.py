@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from arcwise.cli.run import run
 from arcwise.compare import Calibration
 from arcwise.encode import write_image
+from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.gallery import Gallery
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
+from arcwise.store import NewTemplate, SQLStore, Stamp
 from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_photo
 
 N_PEOPLE = 12
@@ -74,8 +80,8 @@ def call(
         detector = FakeDetector.knowing(drawn.values())
         return Recognizer(model=FakeEmbedder(), detector=detector, settings=settings)
 
-    for command in ("calibrate", "evaluate"):
-        monkeypatch.setattr(f"arcwise.cli.{command}.open_recognizer", open_fake)
+    for module in ("sources", "evaluate", "verification"):
+        monkeypatch.setattr(f"arcwise.cli.{module}.open_recognizer", open_fake, raising=False)
 
     def run_it(*arguments: object) -> tuple[int, str, str]:
         code = run([str(argument) for argument in arguments])
@@ -188,7 +194,7 @@ def test_nothing_is_written_where_nothing_can_be_measured(
     code, out, err = call("calibrate", "--photos", people)
     assert (code, out) == (6, "")
     assert "4 photos of 2 people" in err
-    assert not own_home.exists()
+    assert not (own_home / "calibrations").exists()
 
 
 def test_a_failed_calibration_leaves_the_former_one(
@@ -207,13 +213,21 @@ def test_a_failed_calibration_leaves_the_former_one(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--folds", "3"], 2, "belong together"),
-        (["--pairs", "{pairs}"], 2, "belong together"),
+        (["--folds", "3"], 2, "--folds needs a list of pairs"),
+        (["--gallery", "people.db"], 2, "one of --photos, --gallery and --embeddings"),
+        (["--fpir", "0.01"], 2, "belong together"),
+        (["--people", "9"], 2, "belong together"),
+        (["--fpir", "0.01", "--people", "9", "--fmr", "0.01"], 2, "two wishes"),
+        (["--fmr", "1"], 2, "--fmr is 1.0"),
+        (["--prior", "0"], 2, "--prior is 0.0"),
+        (["--out", "c.json", "--into-gallery", "g.db"], 2, "two places"),
+        (["--into-gallery", "g.db"], 5, "no gallery at g.db"),
+        (["--report", "r.pdf"], 3, "cannot write r.pdf"),
         (["--pairs", "{pairs}", "--folds", "x"], 2, "--folds is 'x'"),
         (["--pairs", "{pairs}", "--folds", "0"], 2, "--folds is '0'"),
         (["--pairs", "{pairs}", "--folds", "4"], 3, "no fold 4 in a list of 3 folds"),
         (["--out", "c.txt"], 3, "c.txt"),
-        (["--out", "{people}/c.json"], 3, "lies among the photos"),
+        (["--out", "{people}/c.json"], 3, "which is only read"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_work(
@@ -237,23 +251,212 @@ def test_a_list_of_other_people_is_told(call: Call, people: Path, tmp_path: Path
     assert "nobody of the 2 people" in err
 
 
+# Other sources, wishes and places
+
+
+def test_of_a_list_alone_only_its_pairs_count(call: Call, people: Path, pairs: Path) -> None:
+    rows = ["a,b,is_same,fold"]
+    for a in range(N_PEOPLE):
+        rows.append(f"p{a:02}/0.png,p{a:02}/1.png,1,{a % 2}")
+        rows += [f"p{a:02}/0.png,p{b:02}/1.png,0,{a % 2}" for b in range(N_PEOPLE) if b != a]
+    pairs.write_text("\n".join(rows))
+    report = call_json(call, "calibrate", "--photos", people, "--pairs", pairs)
+    assert (report["n_genuine"], report["n_impostors"]) == (12, 132)
+    assert not report["is_complete"]
+    pairs.write_text("\n".join([*rows, "p00/0.png,p01/0.png,1,1"]))
+    code, _, err = call("calibrate", "--photos", people, "--pairs", pairs)
+    assert code == 6
+    assert "show one person, their folders do not" in err
+
+
+def test_saved_embeddings_give_what_their_photos_give(
+    call: Call, people: Path, tmp_path: Path
+) -> None:
+    report = call_json(call, "calibrate", "--photos", people)
+    names = tuple(sorted(path.relative_to(people).as_posix() for path in people.rglob("*.png")))
+    recognizer = Recognizer(
+        model=FakeEmbedder(),
+        detector=FakeDetector.knowing(
+            draw_photo([i], size_wh_px=(128, 128), widths_px=[72], variation=v)
+            for i in range(N_PEOPLE)
+            for v in range(2)
+        ),
+    )
+    faces = list(recognizer.choose_many(people / name for name in names))
+    saved = EmbeddedPhotos(
+        names=names,
+        raw=np.stack([found.faces[0].embedding for found in faces]),
+        mirrored=None,
+        digests=tuple(found.digest for found in faces),
+        reasons={},
+        model="fake-embedder",
+        model_digest=recognizer.embedder.digest,
+    )
+    path = save_embeddings(saved, tmp_path / "vectors.npz")
+    again = call_json(call, "calibrate", "--embeddings", path)
+    assert again["points"][0]["similarity"] == pytest.approx(report["points"][0]["similarity"])
+    assert (again["model"], again["data_digest"]) == (report["model"], report["data_digest"])
+
+
+def test_embeddings_of_nobody_knows_which_model_need_it_named(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    np.savez(path, names=["a/1", "b/1"], vectors=np.eye(2, dtype=np.float32))
+    code, _, err = call("calibrate", "--embeddings", path)
+    assert code == 4
+    assert "does not say which model made it" in err
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    """Twelve people with three templates each, filled by the fake embedder."""
+    rng = np.random.default_rng(0)
+    path, model = tmp_path / "people.db", FakeEmbedder()
+    stamp = Stamp(model.digest, model.name, model.dimension, "fake", "0" * 64)
+    with closing(SQLStore.open(path)) as store:
+        for person in range(N_PEOPLE):
+            vectors = rng.normal(size=model.dimension) + 0.5 * rng.normal(size=(3, model.dimension))
+            units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            templates = [NewTemplate(unit, 1.0, f"{person}-{i}") for i, unit in enumerate(units)]
+            store.add_templates(f"Person {person}", templates, stamp)
+    return path
+
+
+def test_the_people_of_a_gallery_are_a_source(call: Call, gallery: Path, own_home: Path) -> None:
+    report = call_json(call, "calibrate", "--gallery", gallery)
+    assert (report["n_people"], report["n_genuine"], report["n_impostors"]) == (12, 36, 594)
+    assert report["closest"][0]["a"].startswith("Person ")
+    place = own_home / "calibrations" / f"{FakeEmbedder().digest}.json"
+    assert Calibration.load(place).n_people == 12
+    assert call_json(call, "calibrate", "--gallery", gallery, "--model", "fake")["n_people"] == 12
+
+
+def test_a_gallery_of_another_model_is_refused(call: Call, tmp_path: Path, gallery: Path) -> None:
+    other = tmp_path / "other.db"
+    with closing(SQLStore.open(other)) as store:
+        template = NewTemplate(np.eye(1, 4, dtype=np.float32)[0], 1.0, "x")
+        store.add_templates("Ann", [template], Stamp("f" * 64, "other", 4, "fake", "0" * 64))
+    code, _, err = call("calibrate", "--gallery", other, "--model", "fake")
+    assert code == 5
+    assert "filled by model other" in err
+    code, _, err = call("calibrate", "--gallery", gallery, "--into-gallery", other)
+    assert code == 5
+    assert "was filled by model other" in err
+
+
+def test_an_empty_gallery_and_one_with_a_list_are_refused(call: Call, tmp_path: Path) -> None:
+    SQLStore.open(tmp_path / "new.db").close()
+    code, _, err = call("calibrate", "--gallery", tmp_path / "new.db")
+    assert code == 5
+    assert "nobody is in" in err
+    code, _, err = call("calibrate", "--gallery", tmp_path / "new.db", "--pairs", "list.txt")
+    assert code == 2
+    assert "--pairs names photos" in err
+
+
+def test_a_calibration_into_a_gallery_is_for_its_answers_alone(
+    call: Call, people: Path, gallery: Path, own_home: Path
+) -> None:
+    code, out, err = call("calibrate", "--photos", people, "--into-gallery", gallery)
+    assert code == 0, err
+    place = gallery.with_suffix(".calibration.json")
+    assert f"wrote {place}" in out
+    assert not (own_home / "calibrations").exists()
+    recognizer = Recognizer(model=FakeEmbedder(), detector=FakeDetector.knowing([]))
+    assert recognizer.calibration is None
+    opened = Gallery(gallery, recognizer=recognizer)
+    assert opened._calibration == Calibration.load(place)
+
+
+def test_a_wanted_rate_is_shown_and_one_beyond_the_data_is_refused(
+    call: Call, people: Path, own_home: Path
+) -> None:
+    code, out, err = call("calibrate", "--photos", people, "--fmr", "0.05")
+    assert code == 0, err
+    assert "wanted: FMR 5e-02 at similarity" in out
+    (place,) = (own_home / "calibrations").iterdir()
+    assert [point.fmr for point in Calibration.load(place).points] == [0.1, 0.05]
+    out = call("calibrate", "--photos", people, "--fpir", "0.4", "--people", "9")[1]
+    assert "wanted: FPIR 0.4 among 9 people, FMR 5.52e-02 at similarity" in out
+    before = place.read_bytes()
+    code, out, err = call("calibrate", "--photos", people, "--fpir", "0.01", "--people", "10")
+    assert (code, out) == (6, "")
+    assert "FMR 1.00e-03 needs 9,955 impostor pairs, there are 264" in err
+    assert place.read_bytes() == before
+
+
+def test_the_probability_is_kept_and_told(call: Call, people: Path, own_home: Path) -> None:
+    report = call_json(call, "calibrate", "--photos", people)
+    (place,) = (own_home / "calibrations").iterdir()
+    curve = Calibration.load(place).probability
+    assert curve is not None
+    assert list(curve.similarities) == report["probability"]["curve"]["similarities"]
+    low, high = report["uncertain"]
+    assert low <= Calibration.load(place).points[-1].similarity <= high
+    out = call("calibrate", "--photos", people, "--prior", "0.1")[1]
+    assert "probability of one person, 0.1 beforehand" in out
+    assert "uncertain from" in out
+
+
+def test_without_second_photos_there_are_thresholds_and_a_note(
+    call: Call, people: Path, own_home: Path
+) -> None:
+    for photo in people.rglob("1.png"):
+        photo.unlink()
+    for person in range(N_PEOPLE, 16):
+        image = draw_photo([person], size_wh_px=(128, 128), widths_px=[72], variation=0).image
+        write_image(people / f"p{person}" / "0.png", image)
+    code, _, err = call("calibrate", "--photos", people)
+    assert (code, own_home.joinpath("calibrations").exists()) == (6, False)  # 66 pairs only
+    assert "needs 100 impostor pairs" in err
+
+
+def test_without_its_library_there_is_no_probability_and_a_note_says_so(
+    call: Call, people: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "arcwise.evaluate.probability", raising=False)
+    monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
+    code, _, err = call("calibrate", "--photos", people)
+    assert code == 0, err
+    assert "note: no probability: scikit-learn is not installed; pip install" in err
+    (place,) = (own_home / "calibrations").iterdir()
+    assert json.loads(place.read_text())["version"] == 1
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md", ".html"])
+def test_a_report_shows_thresholds_and_reliability(
+    call: Call, people: Path, tmp_path: Path, suffix: str
+) -> None:
+    report = tmp_path / f"report{suffix}"
+    code, _, err = call("calibrate", "--photos", people, "--report", report)
+    assert code == 0, err
+    text = report.read_text()
+    for word in ("similarity at FMR 1e-01", "Reliability", "Brier, isotonic"):
+        assert word in text
+    if suffix == ".html":
+        assert text.count("<svg") == 2
+
+
 # What scoring says then
+
+
+def score(call: Call, *arguments: object) -> Any:
+    return call_json(call, *arguments)["results"]
 
 
 def test_chosen_folds_alone_are_scored(call: Call, people: Path, pairs: Path) -> None:
     arguments = ("evaluate", "verification", "--photos", people, "--pairs", pairs)
-    (report,) = call_json(call, *arguments, "--only-folds", "1,3")
+    (report,) = score(call, *arguments, "--only-folds", "1,3")
     assert (report["folds"], report["n_pairs"]) == ([1, 3], 16)
     assert len(report["accuracy"]["accuracies"]) == 2
-    assert call_json(call, *arguments)[0]["folds"] == [1, 2, 3]
+    assert score(call, *arguments)[0]["folds"] == [1, 2, 3]
 
 
 def test_photos_of_other_folds_are_not_even_read(call: Call, people: Path, pairs: Path) -> None:
     (people / "p11" / "0.png").unlink()
     arguments = ("evaluate", "verification", "--photos", people, "--pairs", pairs)
-    (report,) = call_json(call, *arguments, "--only-folds", "1,2")
+    (report,) = score(call, *arguments, "--only-folds", "1,2")
     assert report["failed_photos"] == []
-    assert call_json(call, *arguments)[0]["failed_photos"][0]["name"] == "p11/0.png"
+    assert score(call, *arguments)[0]["failed_photos"][0]["name"] == "p11/0.png"
 
 
 def test_one_fold_needs_a_threshold_that_was_chosen_elsewhere(
@@ -263,13 +466,13 @@ def test_one_fold_needs_a_threshold_that_was_chosen_elsewhere(
     code, out, err = call(*arguments, "--only-folds", "2")
     assert (code, out) == (3, "")
     assert "fold 2 alone leaves no other fold" in err
-    (given,) = call_json(call, *arguments, "--only-folds", "2", "--threshold", "0.5")
+    (given,) = score(call, *arguments, "--only-folds", "2", "--threshold", "0.5")
     assert given["accuracy"] is None
     (at,) = given["at"]
     assert (at["similarity"], at["why"], at["accuracy"]["n"]) == (0.5, "given", 8)
 
     assert call("calibrate", "--photos", people)[0] == 0
-    (calibrated,) = call_json(call, *arguments, "--only-folds", "2")
+    (calibrated,) = score(call, *arguments, "--only-folds", "2")
     (at,) = calibrated["at"]
     assert "FMR 1.0e-01" in at["why"]  # what 12 people support
     assert "on 12 people" in at["why"]

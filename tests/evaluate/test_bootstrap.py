@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from arcwise.evaluate.bootstrap import (
     RankedPairs,
     count_pairs,
+    count_strangers,
     cut_at_fmr,
     draw_people,
     measure_spreads,
+    spread_share,
 )
 
 RATES = (0.5, 0.29, 0.1, 0.01)
@@ -90,6 +92,7 @@ def test_intervals_are_those_of_samples_with_every_drawn_person_written_out():
     draws = draw_people(8, 40, seed=3)
     found = [(0.2, 0.4), (0.1, 0.5)]
     spreads = measure_spreads(genuine, impostors, draws, found)
+    assert spreads is not None
     for (fmr, similarity), spread in zip(found, spreads, strict=True):
         thresholds, refused = [], []
         for times in draws:
@@ -113,7 +116,9 @@ def test_pairs_that_share_people_say_less_than_as_many_pairs_that_do_not():
     first, second = np.triu_indices(30, 1)
     scores = np.where(second < 2, 0.8, np.where(first < 2, 0.7, 0.1)) + first / 1000
     pairs = rank(scores.tolist(), first.tolist(), second.tolist())
-    (spread,) = measure_spreads(rank([]), pairs, draw_people(30, 300, seed=0), [(0.1, 0.7)])
+    spreads = measure_spreads(rank([]), pairs, draw_people(30, 300, seed=0), [(0.1, 0.7)])
+    assert spreads is not None
+    (spread,) = spreads
     assert spread.similarity.low < 0.2  # nobody like that among those drawn
     assert spread.similarity.high > 0.7
     assert spread.fnmr is None
@@ -122,3 +127,55 @@ def test_pairs_that_share_people_say_less_than_as_many_pairs_that_do_not():
 def test_counting_multiplies_how_often_the_two_people_were_drawn():
     pairs = rank([0.9, 0.5, 0.1], [0, 0, 1], [1, 2, 2])
     assert count_pairs(pairs, np.array([2, 3, 1])).tolist() == [6, 8, 11]
+
+
+def make_crowd(n_people: int = 12, *, seed: int = 0):
+    """Photos of some people, the score of every pair of photos of two, and whose they are."""
+    rng = np.random.default_rng(seed)
+    people = np.sort(np.concatenate((np.arange(n_people), rng.integers(0, n_people, 20))))
+    first, second = np.triu_indices(len(people), 1)
+    other = people[first] != people[second]
+    scores = np.round(rng.normal(0, 0.2, int(other.sum())), 2).astype(np.float32)
+    return people, scores, people[first][other], people[second][other]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_most_alike_pairs_give_the_intervals_of_all_pairs(seed: int):
+    people, scores, first, second = make_crowd(seed=seed)
+    everything = RankedPairs.rank(scores, first, second)
+    draws = draw_people(12, 100, seed=seed)
+    found = [(0.1, 0.25), (0.02, 0.4)]
+    top = scores >= np.sort(scores)[-len(scores) // 3]
+    n_photos = np.bincount(people)
+    tail = RankedPairs.rank(
+        scores[top], first[top], second[top], n_all=len(scores), n_photos=n_photos
+    )
+    spreads = measure_spreads(rank([]), everything, draws, found)
+    assert spreads is not None
+    assert measure_spreads(rank([]), tail, draws, found) == spreads
+
+
+def test_too_few_of_the_most_alike_pairs_are_told_and_not_made_up():
+    people, scores, first, second = make_crowd()
+    top = scores >= np.sort(scores)[-len(scores) // 10]
+    tail = RankedPairs.rank(
+        scores[top], first[top], second[top], n_all=len(scores), n_photos=np.bincount(people)
+    )
+    draws = draw_people(12, 100, seed=0)
+    assert measure_spreads(rank([]), tail, draws, [(0.1, 0.25)]) is None
+    assert cut_at_fmr(tail, np.arange(1, top.sum() + 1), 0.5, n_all=len(scores)) is None
+
+
+def test_drawn_pairs_of_strangers_are_counted_without_looking_at_them():
+    people, _, first, second = make_crowd()
+    draws = draw_people(12, 30, seed=2)
+    expected = [int((times[first] * times[second]).sum()) for times in draws]
+    assert count_strangers(np.bincount(people), draws).tolist() == expected
+
+
+def test_the_spread_of_a_share_leaves_out_draws_that_say_nothing():
+    hits, counts = np.array([1, 0, 3, 0]), np.array([2, 0, 4, 5])
+    spread = spread_share(hits, counts)
+    assert spread is not None
+    assert (spread.low, spread.high) == pytest.approx(np.percentile([0.5, 0.75, 0], [2.5, 97.5]))
+    assert spread_share(np.zeros(3), np.zeros(3)) is None

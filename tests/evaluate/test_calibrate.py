@@ -13,12 +13,18 @@ import pytest
 
 from arcwise.compare import Calibration
 from arcwise.errors import DatasetError, InputError
+from arcwise.evaluate import calibrate as calibrating
 from arcwise.evaluate.calibrate import (
     CalibrationReport,
     LabeledPhoto,
+    calibrate,
     calibrate_photos,
     digest_photos,
+    score_listed,
+    score_photos,
 )
+from arcwise.evaluate.thresholds import show_rate
+from arcwise.types import Pair
 
 
 def make_photos(n_people: int, n_photos: int, *, seed: int = 3) -> list[LabeledPhoto]:
@@ -255,3 +261,95 @@ def test_a_report_survives_json():
     plain = calibrate_photos(make_photos(15, 2), failed={"x": "no face"}).to_dict()
     text = json.dumps(plain, allow_nan=False)
     assert json.loads(text)["points"][0]["similarity"] == plain["points"][0]["similarity"]
+
+
+def test_a_wanted_rate_is_a_point_among_the_others():
+    photos = make_photos(60, 2)
+    report = calibrate_photos(photos, fmr=0.005)
+    assert [p.fmr for p in report.points] == [0.1, 0.01, 0.005]
+    assert report.wanted == report.points[2]
+    _, impostor = split_scores(photos)
+    passing = [sum(s >= t for s in impostor) for t in set(impostor)]
+    assert report.wanted.n_false == max(n for n in passing if n <= 0.005 * 7080)
+    plain = calibrate_photos(photos)
+    assert (plain.points, plain.wanted) == (report.points[:2], None)
+    assert calibrate_photos(photos, fmr=0.01).wanted == plain.points[1]
+    assert make_calibration(report).similarity_at(0.005) == report.wanted.similarity
+
+
+def test_a_wanted_rate_that_the_pairs_do_not_reach_is_refused_with_the_number_that_would():
+    with pytest.raises(
+        DatasetError, match="FMR 5e-04 needs 20,000 impostor pairs, there are 7,080"
+    ):
+        calibrate_photos(make_photos(60, 2), fmr=5e-4)
+    with pytest.raises(DatasetError, match="FMR 3e-04 needs 33,334"):
+        calibrate_photos(make_photos(60, 2), fmr=3e-4)
+
+
+@pytest.mark.parametrize("fmr", [0.0, 1.0, -0.1, float("nan")])
+def test_a_wanted_rate_that_is_none_is_refused(fmr: float):
+    with pytest.raises(InputError, match="the false match rate is"):
+        calibrate_photos(make_photos(15, 2), fmr=fmr)
+
+
+@pytest.mark.parametrize("fmr", [None, 0.4])
+@pytest.mark.parametrize("tail", [1.5, 1.0])
+def test_of_many_pairs_only_the_most_alike_are_kept_and_nothing_changes(fmr, tail, monkeypatch):
+    rng = np.random.default_rng(0)
+    photos = [
+        LabeledPhoto(f"{i}/{j}", f"{i}", rng.normal(size=8), f"{i}{j}")
+        for i in range(40)
+        for j in range(1 + i % 3)
+    ]
+    expected = calibrate_photos(photos, fmr=fmr)
+    monkeypatch.setattr(calibrating, "_FEW_PAIRS", 0)
+    monkeypatch.setattr(calibrating, "_TAIL", tail)  # 1.0 is too few for some draws
+    assert calibrate_photos(photos, fmr=fmr) == expected
+
+
+def test_the_pairs_of_a_list_are_all_that_counts():
+    photos = make_photos(30, 2)
+    pairs = [
+        Pair(a.name, b.name, a.person == b.person, 0)
+        for a, b in combinations(photos, 2)
+        if a.name.endswith("0.jpg") or a.person == b.person
+    ]
+    report = calibrate(score_listed(pairs, photos))
+    by_name = {photo.name: photo for photo in photos}
+    scores = [similarity(by_name[p.a], by_name[p.b]) for p in pairs if not p.is_same]
+    assert (report.n_impostors, report.is_complete) == (len(scores), False)
+    point = report.points[0]
+    assert point.n_false == sum(s >= point.similarity for s in scores) <= 0.1 * len(scores)
+    assert report.data_digest != calibrate_photos(photos).data_digest
+
+
+def test_a_list_of_all_pairs_gives_what_all_pairs_give():
+    photos = make_photos(20, 2)
+    pairs = [Pair(a.name, b.name, a.person == b.person, 0) for a, b in combinations(photos, 2)]
+    listed, whole = calibrate(score_listed(pairs, photos)), calibrate(score_photos(photos))
+    assert listed.points == whole.points
+    assert (listed.eer, listed.best, listed.closest) == (whole.eer, whole.best, whole.closest)
+
+
+def test_a_list_without_strangers_is_refused():
+    photos = make_photos(15, 2)
+    pairs = [Pair(f"p{i:02}/0.jpg", f"p{i:02}/1.jpg", True, 0) for i in range(15)]
+    with pytest.raises(DatasetError, match="no pair of two people"):
+        calibrate(score_listed(pairs, photos))
+
+
+def test_every_number_has_a_row_with_its_definition():
+    rows = {row.name: row for row in calibrate_photos(make_photos(60, 2)).rows()}
+    assert rows["similarity at FMR 1e-03"].value == (
+        "n/a: FMR 1e-03 needs 10,000 impostor pairs, there are 7,080"
+    )
+    assert "EER" in rows
+    assert "false matches at FMR 1e-02" in rows
+    assert all(row.value and row.definition for row in rows.values())
+    alone = {row.name: row.value for row in calibrate_photos(make_photos(40, 1)).rows()}
+    assert alone["FNMR at FMR 1e-01"] == alone["EER"] == "n/a: needs two photos of somebody"
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(1e-3, "1e-03"), (2.512e-4, "2.51e-04")])
+def test_a_rate_is_shown_with_as_many_digits_as_it_needs(rate: float, shown: str):
+    assert show_rate(rate) == shown

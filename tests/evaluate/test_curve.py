@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from arcwise.evaluate.curve import (
-    SortedScores,
+    Scores,
     equal_error_rate,
     tar_at_far,
     threshold_between,
     wilson_interval,
 )
-
-
-def sort_scores(genuine: list[float], impostor: list[float]) -> SortedScores:
-    scores = np.array([*genuine, *impostor], dtype=np.float64)
-    is_same = np.arange(len(scores)) < len(genuine)
-    return SortedScores.sort(scores, is_same, np.zeros(len(scores), dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -37,14 +31,14 @@ def test_a_threshold_between_two_neighboring_numbers_accepts_the_upper_one_only(
 
 
 def test_all_impostors_tied_at_the_budget_are_refused():
-    ordered = sort_scores([0.5, 0.6, 0.9], [0.6, 0.6, 0.6] + [0.1] * 17)
+    ordered = Scores.sort([0.5, 0.6, 0.9], [0.6, 0.6, 0.6] + [0.1] * 17)
     found = tar_at_far(0.1, ordered, n_failed=0)  # 2 of 20 may pass, but 3 are tied
     assert (found.tar, found.far_found) == (1 / 3, 0.0)
     assert found.similarity == pytest.approx(0.75)
 
 
 def test_exactly_the_budget_passes():
-    ordered = sort_scores([0.9, 0.2], [0.8, 0.7] + [0.1] * 18)
+    ordered = Scores.sort([0.9, 0.2], [0.8, 0.7] + [0.1] * 18)
     found = tar_at_far(0.1, ordered, n_failed=0)
     assert (found.tar, found.far_found) == (1.0, 0.1)
     assert found.similarity == pytest.approx(0.15)
@@ -52,19 +46,19 @@ def test_exactly_the_budget_passes():
 
 def test_a_budget_is_not_lost_to_rounding():
     assert 0.29 * 100 < 29
-    ordered = sort_scores([0.0], np.linspace(-1, 1, 100).tolist())
+    ordered = Scores.sort([0.0], np.linspace(-1, 1, 100).tolist())
     assert tar_at_far(0.29, ordered, n_failed=0).far_found == 0.29
 
 
 def test_the_eer_of_separated_classes_is_zero_in_the_middle_of_the_gap():
-    found = equal_error_rate(sort_scores([0.7, 0.9], [0.1, 0.2, 0.3]), n_failed=0)
+    found = equal_error_rate(Scores.sort([0.7, 0.9], [0.1, 0.2, 0.3]), n_failed=0)
     assert found.rate == pytest.approx(0.0, abs=1e-12)
     assert found.similarity == pytest.approx(0.5)
 
 
 def test_the_eer_of_equal_scores_is_one_half():
-    assert equal_error_rate(sort_scores([0.5] * 3, [0.5] * 5), n_failed=0).rate == 0.5
+    assert equal_error_rate(Scores.sort([0.5] * 3, [0.5] * 5), n_failed=0).rate == 0.5
 
 
 def test_the_eer_of_swapped_classes_is_one():
-    assert equal_error_rate(sort_scores([0.1, 0.2], [0.8, 0.9]), n_failed=0).rate == 1.0
+    assert equal_error_rate(Scores.sort([0.1, 0.2], [0.8, 0.9]), n_failed=0).rate == 1.0

@@ -1,7 +1,9 @@
 """Verification numbers against naive float64 loops written from the definitions.
 
 Sources: the definitions in docs/evaluate.md; `insightface` after the evaluation code of
-InsightFace (arcface_torch verification.py): grids, strict rule, first best, linear interpolation.
+InsightFace (arcface_torch verification.py): grids, strict rule, first best, linear interpolation;
+`concat` after yakhyo/face-recognition (evaluate.py), `facex` after FaceX-Zoo (lfw_evaluator.py),
+`magface` after MagFace (eval_recognition/eval_1v1.py).
 """
 
 from __future__ import annotations
@@ -95,6 +97,56 @@ def naive_insightface(scores, same, folds, failed):
     return accuracies, thresholds
 
 
+def naive_concat(scores, same, folds, failed):
+    accuracies, thresholds = [], []
+    for fold in sorted(set(folds.tolist())):
+        test = folds == fold
+        best_threshold, best = None, -1
+        for threshold in np.arange(-1.0, 1.0, 0.005):
+            count = naive_count_right(scores[~test], same[~test], threshold)
+            if count > best:
+                best_threshold, best = threshold, count
+        right = naive_count_right(scores[test], same[test], best_threshold)
+        accuracies.append(right / (test.sum() + sum(pair.fold == fold for pair in failed)))
+        thresholds.append(best_threshold)
+    return accuracies, thresholds
+
+
+def naive_facex(scores, same, folds, failed):
+    accuracies, thresholds = [], []
+    for fold in sorted(set(folds.tolist())):
+        test = folds == fold
+        genuine, impostor = scores[~test & same], scores[~test & ~same]
+        step = (scores[~test].max() - scores[~test].min()) / 1000
+        candidates = scores[~test].min() + step * np.arange(1, 1001)
+        gaps = [np.mean(genuine > t) - np.mean(impostor > t) for t in candidates]
+        limit = candidates[np.argmax(gaps)]
+        right = np.sum(scores[test & same] > limit) + np.sum(scores[test & ~same] < limit)
+        accuracies.append(right / (test.sum() + sum(pair.fold == fold for pair in failed)))
+        thresholds.append(limit)
+    return accuracies, thresholds
+
+
+def naive_magface(first, second, same, folds):
+    accuracies, thresholds = [], []
+    for fold in sorted(set(folds.tolist())):
+        test = folds == fold
+        mean = np.concatenate((first[~test], second[~test])).mean(axis=0)
+        angles = np.array(
+            [
+                math.acos(naive_cosine(a - mean, b - mean))
+                for a, b in zip(first, second, strict=True)
+            ]
+        )
+        angles /= math.pi
+        grid = np.arange(0, 4, 0.01)
+        right = [np.mean((angles[~test] < t) == same[~test]) for t in grid]
+        limit = grid[np.argmax(right)]
+        accuracies.append(np.mean((angles[test] < limit) == same[test]))
+        thresholds.append(math.cos(math.pi * limit))
+    return accuracies, thresholds
+
+
 def naive_val(scores, same, folds, failed):
     squared = np.clip(2 - 2 * scores, 0, 4)
     grid = np.arange(0, 4, 0.001)
@@ -174,6 +226,47 @@ def test_insightface_equals_the_loop_over_its_grid(drawn):
     val, std, far = naive_val(scores, same, folds, failed)
     assert report.val is not None
     assert (report.val.val, report.val.std, report.val.far) == pytest.approx((val, std, far))
+
+
+@pytest.mark.parametrize(("protocol", "naive"), [("concat", naive_concat), ("facex", naive_facex)])
+@given(drawn=scored_lists())
+@settings(max_examples=40, deadline=None)
+def test_concat_and_facex_equal_their_loops(protocol, naive, drawn):
+    scores, same, folds, failed = drawn
+    report = evaluate_scores(scores, same, folds, protocol=protocol, failed_pairs=failed)
+    accuracies, thresholds = naive(scores, same, folds, failed)
+    assert report.accuracy.accuracies == tuple(accuracies)
+    assert report.accuracy.similarities == tuple(thresholds)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_magface_equals_its_loop_on_vectors_of_any_length(seed: int):
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(12, 8)) + rng.normal(size=8)
+    vectors = {
+        f"p{i}/{j}": (centers[i] + rng.normal(size=8)) * rng.uniform(0.5, 20)
+        for i in range(12)
+        for j in range(3)
+    }
+    pairs = [
+        Pair(f"p{a}/{i}", f"p{b}/{j}", bool(a == b), fold)
+        for fold in range(4)
+        for a, b, i, j in [
+            *((p, p, *rng.permutation(3)[:2]) for p in rng.integers(0, 12, 15)),
+            *((*rng.permutation(12)[:2], *rng.integers(0, 3, 2)) for _ in range(20)),
+        ]
+    ]
+    report = evaluate_pairs(pairs, vectors, protocol="magface")
+    accuracies, thresholds = naive_magface(
+        np.array([vectors[pair.a] for pair in pairs]),
+        np.array([vectors[pair.b] for pair in pairs]),
+        np.array([pair.is_same for pair in pairs]),
+        np.array([pair.fold for pair in pairs]),
+    )
+    assert report.accuracy.accuracies == pytest.approx(accuracies, abs=1e-12)
+    assert report.accuracy.similarities == pytest.approx(thresholds, abs=1e-12)
+    plain = [naive_cosine(vectors[p.a], vectors[p.b]) for p in pairs if p.is_same]
+    assert report.genuine.mean == pytest.approx(np.mean(plain))
 
 
 @given(scored_lists())

@@ -1,0 +1,59 @@
+"""Which pairs of a list are meant: its folds, and people who are left out or must not be there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arcwise.cli.show import print_note
+from arcwise.errors import SettingsError
+
+if TYPE_CHECKING:
+    from arcwise.types import Pair
+
+
+def parse_folds(option: str, text: str | None) -> tuple[int, ...]:
+    """Numbers of folds, such as 1,2; each once.
+
+    Args:
+        option: the name it has for the user, for the error.
+        text: what was given, or None for no numbers.
+
+    Raises:
+        SettingsError: a part is not a number from 1.
+    """
+    if text is None:
+        return ()
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise SettingsError(
+            f"{option} is {text!r}", hint="give numbers from 1, parted by commas, such as 1,2"
+        )
+    return tuple(sorted({int(word) for word in words}))
+
+
+def keep_pairs(pairs: Sequence[Pair], folds: tuple[int, ...], leave_out: Path | None) -> list[Pair]:
+    """The pairs of some folds, without the people of a training list.
+
+    Args:
+        pairs: of a list.
+        folds: counted from 1; none means all.
+        leave_out: a list of PERSON/FILE, or None.
+    """
+    from arcwise.evaluate.pairs import drop_people, keep_folds
+
+    kept = keep_folds(pairs, folds) if folds else list(pairs)
+    if leave_out is None:
+        return kept
+    people = read_people(leave_out)
+    left = drop_people(kept, people)
+    print_note(f"{len(left)} of {len(kept)} pairs show nobody of the {len(people)} people left out")
+    return left
+
+
+def read_people(place: Path) -> set[str]:
+    """Everybody in a list of PERSON/FILE."""
+    from arcwise.data.lists import read_list
+
+    return {Path(photo.path).parent.name for photo in read_list(place).photos} - {""}

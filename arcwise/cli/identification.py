@@ -1,0 +1,378 @@
+"""`arcwise evaluate gallery`: who of a gallery is it, and who is a stranger?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from arcwise.cli.embedding import AlignedOption, CacheOption, EmbeddingsOption, MirrorOption
+from arcwise.cli.labeled import FailedOption, digest_data, make_table
+from arcwise.cli.lineup import (
+    NonMatedOption,
+    PerPersonOption,
+    PhotosArgument,
+    ProbesOption,
+    SeedOption,
+    Sides,
+    Sources,
+    Wanted,
+    choose_sides,
+    embed_sides,
+    gather_lineup,
+    open_sources,
+    split_sources,
+)
+from arcwise.cli.options import (
+    DetectorOption,
+    JsonOption,
+    MinFaceOption,
+    ProviderOption,
+    SelectOption,
+    StrictOption,
+    build_settings,
+    open_recognizer,
+)
+from arcwise.cli.reporting import (
+    DEFAULT_TOLERANCE,
+    ExpectedOption,
+    OutOption,
+    ToleranceOption,
+    check_out,
+    describe_run,
+    tell,
+    wants_drawings,
+)
+from arcwise.cli.twins import LeakOption, OnLeak, find_equal, find_twins, treat_leaks
+from arcwise.errors import SettingsError
+
+if TYPE_CHECKING:
+    from arcwise.compare import Threshold
+    from arcwise.data.leak import Leak
+    from arcwise.evaluate.contest import Entrant
+    from arcwise.evaluate.lineup import Split
+    from arcwise.evaluate.report import Document, Picture, Section
+    from arcwise.evaluate.scope import Scope
+    from arcwise.evaluate.summary import FailedPolicy
+    from arcwise.evaluate.tally import IdentificationReport
+    from arcwise.recognizer import Recognizer
+    from arcwise.settings import Settings
+
+_MOST_PAIRS = 8  # on a sheet of pictures
+_MISSES = "Mated searches with somebody else first"
+_ALARMS = "Strangers who are most like somebody"
+_CAPTION = "Each probe with the photo of the gallery that is most alike, and their similarity."
+_KINDS = {True: "all pixels", False: "the picture, scaled or compressed"}
+_LEAKS: dict[OnLeak, str] = {
+    "warn": "photos on both sides, looked for by pixels and perceptual hash; they count",
+    "drop": "photos on both sides, looked for by pixels and perceptual hash; left out",
+    "error": "photos on both sides, looked for by pixels and perceptual hash",
+    "ignore": "not looked for",
+}
+
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="Embedding model: a name or an .onnx file. May be given again."
+    ),
+]
+TopOption = Annotated[str, typer.Option("--topk", metavar="1,3,5", help="Ranks that are told.")]
+SizesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sizes", metavar="10,100", help="Smaller galleries to try; 0 for none.  [default: auto]"
+    ),
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option("--threshold", help="Also score this similarity, cosine.")
+]
+BaselineOption = Annotated[
+    bool, typer.Option("--baseline", help="Also what PCA and an SVM find, on gray crops.")
+]
+PicturesOption = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Show the worst mistakes in .html.")
+]
+
+
+def gallery(
+    photos: PhotosArgument = None,
+    probes: ProbesOption = None,
+    embeddings: EmbeddingsOption = None,
+    per_person: PerPersonOption = 1,
+    non_mated: NonMatedOption = 0.0,
+    seed: SeedOption = None,
+    on_leak: LeakOption = "warn",
+    topk: TopOption = "1,3,5",
+    sizes: SizesOption = None,
+    threshold: ThresholdOption = None,
+    baseline: BaselineOption = False,
+    failed: FailedOption = "count_as_wrong",
+    flip: MirrorOption = True,
+    aligned: AlignedOption = False,
+    select: SelectOption = "center",
+    cache: CacheOption = True,
+    pictures: PicturesOption = True,
+    out: OutOption = None,
+    expected: ExpectedOption = None,
+    tolerance: ToleranceOption = DEFAULT_TOLERANCE,
+    model: ModelsOption = None,
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFaceOption = None,
+    provider: ProviderOption = None,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Who of a gallery is it? Top-k, CMC, DIR@FAR, FNIR@FPIR, effect of the gallery's size."""
+    wanted = Wanted(
+        photos=photos,
+        probes=probes,
+        embeddings=embeddings,
+        per_person=per_person,
+        non_mated=non_mated,
+        seed=seed,
+        on_leak=on_leak,
+        has_baseline=baseline,
+        select=select,
+        is_aligned=aligned,
+        has_mirror=flip,
+        use_cache=cache,
+        has_pictures=pictures and wants_drawings(out),
+        threshold=threshold,
+        scope=_make_scope(topk, sizes, failed, seed),
+    )
+    _check_sources(wanted, n_models=len(model or ()))
+    check_out(out, [s for s in (photos, probes, embeddings) if s], expected=expected)
+    settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
+    names: Sequence[str | None] = model or ([] if embeddings else [None])
+    recognizers = [open_recognizer(settings, model=name, detector=detector) for name in names]
+    document = _measure(wanted, settings, recognizers, draw=wants_drawings(out))
+    tell(document, out=out, as_json=as_json, expected=expected, tolerance=tolerance)
+
+
+def _make_scope(topk: str, sizes: str | None, failed: FailedPolicy, seed: int | None) -> Scope:
+    from arcwise.evaluate.scope import Scope
+
+    tried: tuple[int, ...] | None = None
+    if sizes is not None:
+        tried = () if sizes == "0" else _parse_numbers("--sizes", sizes)
+    ranks = _parse_numbers("--topk", topk)
+    return Scope(ranks=ranks, failed_policy=failed, sizes=tried, seed=seed or 0)
+
+
+def _parse_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Numbers from 1, each once, rising."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise SettingsError(
+            f"{option} is {text!r}", hint="give numbers from 1, parted by commas, such as 1,5"
+        )
+    return tuple(sorted({int(word) for word in words}))
+
+
+def _check_sources(wanted: Wanted, *, n_models: int) -> None:
+    if (wanted.photos is None) == (wanted.embeddings is None):
+        said = "both photos and --embeddings were" if wanted.photos else "no photos were"
+        raise SettingsError(
+            f"{said} given", hint="name a folder of PERSON/FILE, or --embeddings FILE alone"
+        )
+    if wanted.embeddings and (wanted.probes or wanted.has_baseline or n_models > 1):
+        raise SettingsError(
+            "--embeddings holds the vectors of one model and no photos",
+            hint="leave out --probes, --baseline and all models but one, or give the photos",
+        )
+    if wanted.threshold is not None and not -1 <= wanted.threshold <= 1:
+        raise SettingsError(f"--threshold is {wanted.threshold}", hint="a cosine lies in -1..1")
+
+
+def _measure(
+    wanted: Wanted,
+    settings: Settings,
+    recognizers: Sequence[Recognizer],
+    *,
+    draw: bool,
+) -> Document:
+    """All of it: split, look for leaks, embed with each model, search."""
+    from arcwise.evaluate.contest import Entrant, make_sections, name_apart
+
+    with ExitStack() as stack:
+        sources = open_sources(wanted, recognizers, stack)
+        split = split_sources(wanted, sources)
+        leaks = _find_leaks(wanted, sources, split, settings)
+        split = treat_leaks(wanted.on_leak, split, leaks)
+        if wanted.has_baseline:
+            from arcwise.evaluate.baseline import check_people
+
+            check_people(set(split.gallery.values()))
+        made = _make_sides(wanted, sources, split, recognizers)
+        searched_with: list[Recognizer | None] = [*recognizers] or [None]
+        reports = [
+            _search(wanted, sides, split, recognizer)
+            for sides, recognizer in zip(made, searched_with, strict=True)
+        ]
+        names = name_apart([sides.gallery.model or "saved embeddings" for sides in made])
+        entrants = list(map(Entrant, names, reports))
+        if wanted.has_baseline:
+            found = _search_baseline(wanted, sources, split, recognizers[0])
+            entrants.append(Entrant("PCA + SVM", found, is_baseline=True))
+        sections = [_describe_photos(wanted, split, leaks), *make_sections(entrants)]
+        if draw:
+            sections = [_draw(section) for section in sections]
+        if wanted.has_pictures and wanted.photos:
+            sheets = _show(wanted, recognizers[0], reports[0])
+            sections[2] = replace(sections[2], pictures=tuple(sheets))
+    document = describe_run(
+        "Identification",
+        recognizers[0] if recognizers else made[0].gallery,
+        data=" and ".join(str(p) for p in (wanted.photos, wanted.probes, wanted.embeddings) if p),
+        data_digest=digest_data(made[0].gallery, made[0].probes),
+        sections=sections,
+        values=_to_values(entrants, made, split, leaks),
+    )
+    digests = ", ".join(sides.gallery.model_digest for sides in made)
+    return replace(document, model=", ".join(e.name for e in entrants), model_digest=digests)
+
+
+def _find_leaks(wanted: Wanted, sources: Sources, split: Split, settings: Settings) -> list[Leak]:
+    if wanted.on_leak == "ignore":
+        return []
+    if sources.saved is not None:
+        return find_equal(sources.saved.digest_of(), split)
+    assert sources.gallery is not None, "photos or saved embeddings"
+    assert sources.probes is not None
+    return find_twins(sources.gallery, sources.probes, split, settings)
+
+
+def _make_sides(
+    wanted: Wanted, sources: Sources, split: Split, recognizers: Sequence[Recognizer]
+) -> list[Sides]:
+    if sources.saved is not None:
+        return [choose_sides(sources.saved, split)]
+    views, use_cache = wanted.views, wanted.use_cache
+    return [
+        embed_sides(wanted, sources, split, recognizer, views=views, use_cache=use_cache)
+        for recognizer in recognizers
+    ]
+
+
+def _search(
+    wanted: Wanted, sides: Sides, split: Split, recognizer: Recognizer | None
+) -> IdentificationReport:
+    from arcwise.evaluate.identification import evaluate_gallery
+
+    lineup = gather_lineup(sides, split, wanted.views)
+    thresholds = tuple(_list_thresholds(wanted, recognizer, len(set(split.gallery.values()))))
+    return evaluate_gallery(lineup, replace(wanted.scope, thresholds=thresholds))
+
+
+def _list_thresholds(
+    wanted: Wanted, recognizer: Recognizer | None, n_people: int
+) -> Iterator[Threshold]:
+    """The one that was given, and the one that `identify` takes for a gallery of this size."""
+    from arcwise.compare import Threshold, identify_threshold
+
+    if wanted.threshold is not None:
+        yield Threshold(wanted.threshold, None, False, "given")
+    if recognizer is None:
+        return
+    calibration, published = recognizer.calibration, recognizer.published_threshold
+    if calibration or published:
+        usual = identify_threshold(calibration, published, n_people=n_people)
+        yield usual.with_caveat(recognizer.caveat)
+
+
+def _search_baseline(
+    wanted: Wanted, sources: Sources, split: Split, recognizer: Recognizer
+) -> IdentificationReport:
+    """Eigenfaces and a support vector machine, on the faces that the same detector finds."""
+    from arcwise.evaluate.baseline import GrayEmbedder, search_eigenfaces
+    from arcwise.evaluate.identification import measure_searches
+    from arcwise.recognizer import Recognizer
+
+    gray = Recognizer(
+        model=GrayEmbedder(), detector=recognizer.detector, settings=recognizer.settings
+    )
+    sides = embed_sides(wanted, sources, split, gray, views="none", use_cache=False)
+    lineup = gather_lineup(sides, split, "none")
+    scope = wanted.scope
+    return measure_searches(lineup, search_eigenfaces(lineup, seed=scope.seed), scope)
+
+
+def _describe_photos(wanted: Wanted, split: Split, leaks: Sequence[Leak]) -> Section:
+    from arcwise.evaluate.report import Section
+    from arcwise.evaluate.summary import Row
+
+    how = "drawn with the seed" if wanted.seed is not None else "the first by name"
+    gallery = "all of the folder" if wanted.probes else f"{wanted.per_person} of each, {how}"
+    people = f"{len(set(split.gallery.values())):,} people, {len(split.gallery):,} photos"
+    strangers = set(split.probes.values()) - set(split.gallery.values())
+    text = _LEAKS[wanted.on_leak]
+    if wanted.embeddings and wanted.on_leak != "ignore":
+        text = f"equal pixels only, as there are no photos to look at; {text}"
+    rows = (
+        Row("gallery", people, gallery),
+        Row("probes", f"{len(split.probes):,} photos", "all others, as far as they are meant"),
+        Row("strangers", f"{len(strangers):,} people", "with probes, but not in the gallery"),
+        Row("probes in the gallery", f"{len(leaks):,}", text),
+    )
+    lines = [[k.probe, k.photo, f"{k.correlation:.3f}", _KINDS[k.is_exact]] for k in leaks]
+    columns = ("probe", "photo of the gallery", "correlation", "what is equal")
+    table = make_table("Probes that are photos of the gallery", columns, lines)
+    return Section("Photos", rows, (table,) if leaks else ())
+
+
+def _draw(section: Section) -> Section:
+    from arcwise.evaluate.beside import draw_lines
+
+    drawn = [replace(f, svg=draw_lines(f.lines)) if f.lines else f for f in section.figures]
+    return replace(section, figures=tuple(drawn))
+
+
+def _show(
+    wanted: Wanted, recognizer: Recognizer, report: IdentificationReport
+) -> Iterator[Picture]:
+    """The worst mistakes: each probe beside the photo that it was most like."""
+    from arcwise.cli.faces import face_reader
+    from arcwise.evaluate.drawn import sheet_of_pairs
+    from arcwise.evaluate.scored import ScoredPair
+    from arcwise.types import Image, Pair
+
+    assert wanted.photos is not None, "saved embeddings have no pictures"
+    places = {"gallery": wanted.photos, "probes": wanted.probes or wanted.photos}
+    readers = {
+        side: face_reader(recognizer, place, wanted.select, is_aligned=wanted.is_aligned)
+        for side, place in places.items()
+    }
+
+    def read(name: str) -> Image | None:
+        side, _, photo = name.partition("/")
+        return readers[side](photo)
+
+    for title, mistakes in ((_MISSES, report.misses), (_ALARMS, report.alarms)):
+        pairs = [
+            ScoredPair(
+                Pair(f"probes/{found.probe}", f"gallery/{found.taken_for}", False, 0),
+                found.other_similarity,
+            )
+            for found in mistakes[:_MOST_PAIRS]
+        ]
+        if pairs:
+            yield sheet_of_pairs(title, pairs, read, caption=_CAPTION)
+
+
+def _to_values(
+    entrants: Sequence[Entrant], made: Sequence[Sides], split: Split, leaks: Sequence[Leak]
+) -> dict[str, Any]:
+    digests = [sides.gallery.model_digest for sides in made] + [""]
+    return {
+        "gallery": split.gallery,
+        "probes": split.probes,
+        "left_out": split.left_out,
+        "leaks": leaks,
+        "rows": [
+            {"name": entrant.name, "model_digest": digest} | entrant.report.to_dict()
+            for entrant, digest in zip(entrants, digests, strict=False)
+        ],
+    }
