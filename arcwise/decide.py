@@ -94,7 +94,7 @@ def decide_pair(
     if curve is not None:
         probability = curve.at(similarity)
         is_uncertain = probability < SURE_YES if is_match else probability > SURE_NO
-        why += f"; probability of one person {probability:.2f} ({curve.prior:g} beforehand)"
+        why += f"; probability of one person {probability:.3f} ({curve.prior:g} beforehand)"
         why += ", uncertain" if is_uncertain else ""
     return Comparison(
         similarity=similarity,

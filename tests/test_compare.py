@@ -149,8 +149,9 @@ def test_without_a_probability_the_file_is_the_one_that_older_versions_read(
 def test_the_shipped_calibration_is_read_and_decides_as_ever() -> None:
     folder = Path(__file__).parents[1] / "arcwise" / "zoo" / "shipped"
     calibration = Calibration.load(folder / "compact-lfw.calibration.json")
-    assert calibration.similarity_at(1e-3) == 0.5414691996446941
-    assert calibration.probability_at(0.5) is None
+    assert calibration.similarity_at(1e-3) == pytest.approx(0.54146920, abs=1e-6)
+    known = [calibration.probability_at(similarity) for similarity in (0.0, 0.3, 0.7)]
+    assert known == pytest.approx([0.0025, 0.626, 0.9975], abs=1e-3)
 
 
 def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_yes_below_nine_in_ten_and_a_no_above_one_in_ten_are_uncertain(similar
     assert answer.probability == pytest.approx(similarity)
     assert answer.is_uncertain is is_uncertain
     assert answer.why.endswith(", uncertain") is is_uncertain
-    assert f"probability of one person {similarity:.2f} (0.5 beforehand)" in answer.why
+    assert f"probability of one person {similarity:.3f} (0.5 beforehand)" in answer.why
 
 
 def test_a_no_is_uncertain_where_the_probability_says_yes():

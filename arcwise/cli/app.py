@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from arcwise import __version__
 from arcwise.cli.align import align
@@ -14,15 +16,13 @@ from arcwise.cli.calibrate import calibrate
 from arcwise.cli.compare import compare
 from arcwise.cli.comparisons import compare_losses, scaling
 from arcwise.cli.convert import convert
-from arcwise.cli.data import data_app
 from arcwise.cli.detect import detect
 from arcwise.cli.doctor import doctor
 from arcwise.cli.embed import embed
 from arcwise.cli.enroll import enroll
-from arcwise.cli.evaluate import evaluate_app
 from arcwise.cli.export import export
 from arcwise.cli.identify import identify
-from arcwise.cli.models import models_app
+from arcwise.cli.lazy import LazyGroup
 from arcwise.cli.people import forget, merge, people, rename
 from arcwise.cli.prepare import prepare
 from arcwise.cli.train import train
@@ -63,9 +63,11 @@ for command, panel in (
     (scaling, _TRAINING),
 ):
     app.command(rich_help_panel=panel)(command)
-app.add_typer(models_app, name="models", rich_help_panel=_MODELS)
-app.add_typer(data_app, name="data", rich_help_panel=_TRAINING)
-app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_MODELS)
+_GROUPS = (
+    ("models", "List models, add or remove your own.", _MODELS),
+    ("evaluate", "Measure a model by the standard protocols.", _MODELS),
+    ("data", "Look at sets of photos, choose from them, pack them.", _TRAINING),
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,3 +85,14 @@ def start(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Face recognition with ArcFace: from photos to names, from data to models."""
+
+
+def build_command() -> TyperGroup:
+    """All commands; those of a group are loaded when the group is meant."""
+    command = get_command(app)
+    assert isinstance(command, TyperGroup), "several commands make a group"
+    for name, text, panel in _GROUPS:
+        command.add_command(
+            LazyGroup(name, f"arcwise.cli.{name}:{name}_app", help=text, panel=panel)
+        )
+    return command

@@ -29,9 +29,7 @@ SetArgument = Annotated[
     Path, typer.Argument(metavar="SET", help="Folder, prepared folder, zip, list or .rec.")
 ]
 
-data_app = typer.Typer(
-    help="Look at sets of photos, choose from them, pack them.", no_args_is_help=True
-)
+data_app = typer.Typer()
 
 
 def stats(

@@ -12,13 +12,7 @@ from arcwise.cli.ijb import ijb
 from arcwise.cli.retrieval import retrieval
 from arcwise.cli.verification import verification
 
-evaluate_app = typer.Typer(help="Measure a model by the standard protocols.", no_args_is_help=True)
-
-
-@evaluate_app.callback()
-def evaluate() -> None:
-    """Measure a model by the standard protocols."""
-
+evaluate_app = typer.Typer()
 
 for command in (verification, gallery, retrieval, clusters, ijb, groups, embeddings, report):
     evaluate_app.command()(command)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part", bound="BaseModel")
 
-models_app = typer.Typer(help="List models, add or remove your own.", no_args_is_help=True)
+models_app = typer.Typer()
 
 InputOption = Annotated[
     str | None,

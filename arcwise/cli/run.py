@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from arcwise.cli.app import app
+from arcwise.cli.app import build_command
 from arcwise.cli.show import make_printable
 from arcwise.errors import (
     ArcwiseError,
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     try:
-        app(arguments, prog_name="arcwise")
+        build_command()(arguments, prog_name="arcwise")
     except SystemExit as exc:  # the framework's own way to end: usage errors, Ctrl-C, --help
         code = exc.code if isinstance(exc.code, int) else 0
         if code == INTERRUPTED:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
-from arcwise.cli.analysis import embeddings, report
 from arcwise.cli.run import run
 from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.evaluate.report import read_document
@@ -37,14 +35,9 @@ def vectors(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(embeddings)
-    app.command()(report)
-    monkeypatch.setattr("arcwise.cli.run.app", app)
-
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
     def run_it(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
+        code = run(["evaluate", *map(str, arguments)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -70,7 +63,7 @@ def test_json_is_the_whole_document(call: Call, vectors: Path, tmp_path: Path) -
     assert plain["results"]["genuine"]["n"] == 5 * 6
     assert plain["results"]["failed"] == {"p0/9.jpg": "no face"}
     assert plain["model_digest"] == "f" * 64
-    assert plain["command"].startswith("arcwise ")
+    assert plain["command"].startswith("arcwise")
 
 
 @pytest.mark.parametrize("kind", ["pca", "tsne"])

@@ -265,7 +265,7 @@ def test_a_damaged_photo_in_an_archive_is_a_failed_read(
         "--model", tiny_model, "--json",
     )  # fmt: skip
     assert code == 0, err
-    (report,) = json.loads(out)
+    (report,) = json.loads(out)["results"]
     assert [photo["name"] for photo in report["failed_photos"]] == ["p00.png"]
     assert "p00.png" in report["failed_photos"][0]["reason"]
 

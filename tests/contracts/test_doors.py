@@ -9,11 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command
 
 import arcwise
 from arcwise import errors
-from arcwise.cli.app import app
+from arcwise.cli.app import build_command
 from arcwise.settings import DESCRIPTIONS, PREFIX
 from tests.contracts.source import read_docs
 
@@ -90,7 +89,7 @@ DOCS = read_docs()
 
 
 def _commands() -> list[str]:
-    group = get_command(app)
+    group = build_command()
     names = []
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
@@ -105,7 +104,7 @@ def test_every_command_is_documented(command: str) -> None:
 
 @pytest.mark.parametrize("command", _commands())
 def test_every_command_answers_in_json_when_asked(command: str) -> None:
-    found = get_command(app)
+    found = build_command()
     for word in command.split():
         found = found.commands[word]  # type: ignore[attr-defined]
     options = {option for parameter in found.params for option in parameter.opts}
