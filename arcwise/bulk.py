@@ -17,8 +17,8 @@ import numpy as np
 from arcwise.decode import decode_photo
 from arcwise.embed import TwoViews, to_raw
 from arcwise.errors import ImageError, InputError
-from arcwise.evaluate.cache import Cache, Entry
-from arcwise.evaluate.embedded import ZERO, EmbeddedPhotos
+from arcwise.evaluate.vectors.cache import Cache, Entry
+from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
 from arcwise.image import OpenFile, pixel_digest, read_image, resize_image
 from arcwise.recognizer import Recognizer
 from arcwise.types import Embedder, Floats, Image, Select

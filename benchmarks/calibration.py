@@ -18,8 +18,8 @@ from typing import TypeVar
 import numpy as np
 
 from arcwise.evaluate.calibrate import calibrate
-from arcwise.evaluate.labeled import LabeledPhoto, score_photos
-from arcwise.evaluate.probability import fit_probability
+from arcwise.evaluate.calibrate.labeled import LabeledPhoto, score_photos
+from arcwise.evaluate.calibrate.probability import fit_probability
 
 T = TypeVar("T")
 

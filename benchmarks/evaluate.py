@@ -21,7 +21,7 @@ from machine import describe_machine, load_photos, pin_to
 
 from arcwise.cli.embedding import embed_names
 from arcwise.encode import encode_image
-from arcwise.evaluate.embedded import EmbeddedPhotos, load_embeddings, save_embeddings
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, load_embeddings, save_embeddings
 from arcwise.files import write_atomically
 from arcwise.photos import open_photos
 from arcwise.recognizer import Recognizer

@@ -15,9 +15,9 @@ import time
 import numpy as np
 
 from arcwise.evaluate.clusters import evaluate_clusters
-from arcwise.evaluate.linkage import LINKAGES, MOST_AVERAGED
-from arcwise.evaluate.relevance import LabeledVectors
+from arcwise.evaluate.clusters.linkage import LINKAGES, MOST_AVERAGED
 from arcwise.evaluate.retrieval import evaluate_retrieval
+from arcwise.evaluate.retrieval.relevance import LabeledVectors
 
 _PER_CLASS = 10
 

@@ -22,10 +22,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from arcwise.evaluate.ijb import TemplatePeople, read_template_pairs
-from arcwise.evaluate.openset import search_galleries
-from arcwise.evaluate.pairwise import measure_templates, score_templates
+from arcwise.evaluate.sets.ijb import TemplatePeople, read_template_pairs
 from arcwise.evaluate.templates import Templates, pool_templates, score_pairs
+from arcwise.evaluate.templates.openset import search_galleries
+from arcwise.evaluate.templates.pairwise import measure_templates, score_templates
 
 N_GALLERY, N_PROBES, D = 3_531, 19_593, 512
 N_TEMPLATES = N_GALLERY + N_PROBES  # 23,124, as IJB-C

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from arcwise.evaluate.accuracy import Failures
-from arcwise.evaluate.centered import PairVectors, run_centered
-from arcwise.evaluate.protocol import PROTOCOLS
 from arcwise.evaluate.rates import measure_scores, roc_points
 from arcwise.evaluate.verification import evaluate_scores
+from arcwise.evaluate.verification.accuracy import Failures
+from arcwise.evaluate.verification.centered import PairVectors, run_centered
+from arcwise.evaluate.verification.protocol import PROTOCOLS
 
 N_FOLDS = 10
 N_PHOTOS = 20_000

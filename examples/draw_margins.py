@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from arcwise.evaluate.maps import plot_boundaries, plot_sectors
+from arcwise.evaluate.report.maps import plot_boundaries, plot_sectors
 from arcwise.files import write_atomically
 from arcwise.nn.margin import Margin, apply_margin, arcface, cosface
 

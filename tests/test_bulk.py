@@ -12,8 +12,8 @@ import pytest
 from arcwise.bulk import Recipe, Source, embed_photos, fit_crop, gather_photos
 from arcwise.encode import encode_image
 from arcwise.errors import InputError
-from arcwise.evaluate.cache import Cache
-from arcwise.evaluate.embedded import ZERO, EmbeddedPhotos
+from arcwise.evaluate.vectors.cache import Cache
+from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
 from arcwise.image import pixel_digest, resize_image
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings

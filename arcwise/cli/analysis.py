@@ -45,8 +45,8 @@ from arcwise.cli.show import print_note
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos
     from arcwise.evaluate.report import Document, Figure
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
 MapName = Literal["pca", "tsne"]
 _MOST_ON_MAP = 2_000  # photos: more hide each other, and t-SNE takes minutes
@@ -74,8 +74,8 @@ def embeddings(
 ) -> None:
     """How do embeddings lie? Norms, angles within and between people, dimensions used, a map."""
     from arcwise.evaluate.analysis import analyze_embeddings
-    from arcwise.evaluate.embedded import person_of_photo
     from arcwise.evaluate.report import Section
+    from arcwise.evaluate.vectors.embedded import person_of_photo
     from arcwise.photos import open_photos
 
     check_one_source(photos, embeddings)
@@ -115,9 +115,9 @@ def _draw(embedded: EmbeddedPhotos, people: list[str], map_by: MapName, seed: in
     import numpy as np
 
     from arcwise.evaluate.analysis import count_pairs, project_embeddings
-    from arcwise.evaluate.maps import plot_map
-    from arcwise.evaluate.plots import plot_counts, plot_spread
     from arcwise.evaluate.report import Figure
+    from arcwise.evaluate.report.maps import plot_map
+    from arcwise.evaluate.report.plots import plot_counts, plot_spread
 
     chosen = np.arange(len(people))
     if len(people) > _MOST_ON_MAP:
@@ -161,7 +161,7 @@ def report(
         document = documents[0]
         print_note("the photos of a report are not in its JSON")
     else:
-        from arcwise.evaluate.beside import place_beside
+        from arcwise.evaluate.report.beside import place_beside
 
         document = place_beside(
             _name_columns(reports, documents),

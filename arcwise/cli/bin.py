@@ -37,8 +37,8 @@ def make_bin(
     as_json: JsonOption = False,
 ) -> None:
     """Write crops and pairs as a pack that InsightFace reads; their bytes stay as they are."""
-    from arcwise.evaluate.lists import open_pairs
-    from arcwise.evaluate.packs import PACK_SUFFIXES, write_pack
+    from arcwise.evaluate.sets.packs import PACK_SUFFIXES, write_pack
+    from arcwise.evaluate.sets.pairset import open_pairs
     from arcwise.photos import open_photos
 
     check_output(out, (pairs, photos), PACK_SUFFIXES)
@@ -84,7 +84,7 @@ def _list_names(pairs: Sequence[Pair]) -> Iterator[str]:
 
 
 def _tell_folds(pairs: Sequence[Pair]) -> None:
-    from arcwise.evaluate.folds import assign_folds
+    from arcwise.evaluate.sets.folds import assign_folds
 
     n_folds = len({pair.fold for pair in pairs})
     cut = assign_folds([replace(pair, fold=0) for pair in pairs], n_folds, name="the pack")

@@ -17,7 +17,7 @@ def cache(
     as_json: JsonOption = False,
 ) -> None:
     """Show the embeddings that measurements keep, by model, or delete them."""
-    from arcwise.evaluate.cache import clear_caches, list_caches
+    from arcwise.evaluate.vectors.cache import clear_caches, list_caches
 
     folder = build_settings().cache_dir
     files = list_caches(folder)

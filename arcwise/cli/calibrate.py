@@ -35,9 +35,9 @@ from arcwise.cli.sources import (
 from arcwise.errors import ArcwiseError, SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.labeled import ScoredPhotos
-    from arcwise.evaluate.probability import ProbabilityReport
-    from arcwise.evaluate.thresholds import CalibrationReport
+    from arcwise.evaluate.calibrate.labeled import ScoredPhotos
+    from arcwise.evaluate.calibrate.probability import ProbabilityReport
+    from arcwise.evaluate.calibrate.thresholds import CalibrationReport
 
 FmrOption = Annotated[
     float | None,
@@ -207,7 +207,7 @@ def _measure(
 def _fit_probability(scored: ScoredPhotos, prior: float) -> ProbabilityReport | None:
     """The probability, or a note why there is none: a library or people are missing."""
     try:
-        from arcwise.evaluate.probability import fit_probability
+        from arcwise.evaluate.calibrate.probability import fit_probability
 
         return fit_probability(scored, prior=prior)
     except ArcwiseError as exc:
@@ -216,7 +216,7 @@ def _fit_probability(scored: ScoredPhotos, prior: float) -> ProbabilityReport | 
 
 
 def _show(report: CalibrationReport, model: str, aim: str) -> None:
-    from arcwise.evaluate.thresholds import show_rate
+    from arcwise.evaluate.calibrate.thresholds import show_rate
 
     rows = [
         [

@@ -53,8 +53,8 @@ from arcwise.errors import SettingsError
 if TYPE_CHECKING:
     from arcwise.compare import Threshold
     from arcwise.evaluate.clusters import ClusterReport, CutScores, Merges
-    from arcwise.evaluate.embedded import EmbeddedPhotos
     from arcwise.evaluate.report import Figure, Section, Table
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
     from arcwise.recognizer import Recognizer
     from arcwise.types import Floats
 
@@ -94,7 +94,7 @@ def clusters(
     as_json: JsonOption = False,
 ) -> None:
     """Do clusters become people? Merges, splits, pairwise and BCubed F over all thresholds."""
-    from arcwise.evaluate.linkage import LINKAGES  # scipy: its absence is told before the work
+    from arcwise.evaluate.clusters.linkage import LINKAGES  # without scipy, told before the work
 
     check_one_source(photos, embeddings)
     if threshold is not None and not -1 <= threshold <= 1:
@@ -165,7 +165,7 @@ def _measure(
     thresholds: Sequence[Threshold],
 ) -> ClusterReport:
     from arcwise.evaluate.clusters import evaluate_clusters
-    from arcwise.evaluate.relevance import LabeledVectors
+    from arcwise.evaluate.retrieval.relevance import LabeledVectors
 
     items = LabeledVectors.collect(
         label_photos(embedded), embedded.vectors(wanted.views), skip_missing=skip_missing
@@ -221,8 +221,8 @@ def _line(cut: CutScores, mark: str) -> tuple[str, ...]:
 
 
 def _draw(report: ClusterReport) -> Figure:
-    from arcwise.evaluate.plots import plot_sweep
     from arcwise.evaluate.report import Figure
+    from arcwise.evaluate.report.plots import plot_sweep
 
     trace = report.trace.thin(_N_POINTS)
     curves = {"BCubed F": trace.bcubed_f.tolist(), "pairwise F": trace.pairwise_f.tolist()}

@@ -29,7 +29,7 @@ from arcwise.cli.show import check_output, print_json, print_table, report_unrea
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
     from arcwise.image import OpenFile, PhotoSource
     from arcwise.recognizer import Recognizer
     from arcwise.types import Faces, Floats
@@ -143,7 +143,7 @@ def _gather_faces(
 ) -> _Found:
     import numpy as np
 
-    from arcwise.evaluate.embedded import ZERO, EmbeddedPhotos
+    from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
 
     embedder = recognizer.embedder
     rows, kept, reasons, errors = [], [], {}, []
@@ -251,7 +251,7 @@ def _round(vector: Floats) -> list[float]:
 def _save(found: _Found, out: Path) -> None:
     import numpy as np
 
-    from arcwise.evaluate.embedded import save_embeddings
+    from arcwise.evaluate.vectors.embedded import save_embeddings
 
     more = {
         "photos": np.array(found.photos, np.str_),

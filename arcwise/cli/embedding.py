@@ -14,7 +14,7 @@ from arcwise.errors import ModelMismatchError, SettingsError
 
 if TYPE_CHECKING:
     from arcwise.bulk import Recipe, Source
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
     from arcwise.photos import Photos
     from arcwise.recognizer import Recognizer
     from arcwise.types import Select
@@ -66,7 +66,7 @@ def load_vectors(path: Path, names: Sequence[str] | None, *, digest: str) -> Emb
         InputError: it is no such file.
         ModelMismatchError: it says that it comes from another model.
     """
-    from arcwise.evaluate.embedded import load_embeddings
+    from arcwise.evaluate.vectors.embedded import load_embeddings
 
     embedded = load_embeddings(path)
     if digest and embedded.model_digest not in ("", digest):
@@ -164,7 +164,7 @@ def _embed(
     use_cache: bool,
 ) -> EmbeddedPhotos:
     from arcwise.bulk import embed_photos, gather_photos
-    from arcwise.evaluate.cache import Cache
+    from arcwise.evaluate.vectors.cache import Cache
 
     cache = None
     if use_cache:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.drawn import ReadPhoto
+    from arcwise.evaluate.verification.drawn import ReadPhoto
     from arcwise.recognizer import Recognizer
     from arcwise.types import Image, Select
 

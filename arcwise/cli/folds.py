@@ -41,7 +41,7 @@ def keep_pairs(pairs: Sequence[Pair], folds: tuple[int, ...], leave_out: Path | 
         folds: counted from 1; none means all.
         leave_out: a list of PERSON/FILE, or None.
     """
-    from arcwise.evaluate.pairs import drop_people, keep_folds
+    from arcwise.evaluate.sets.pairs import drop_people, keep_folds
 
     kept = keep_folds(pairs, folds) if folds else list(pairs)
     if leave_out is None:

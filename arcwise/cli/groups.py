@@ -90,7 +90,7 @@ def groups(
 ) -> None:
     """How often is each group taken for a stranger, or a stranger for it, at one threshold?"""
     from arcwise.evaluate.groups import measure_groups
-    from arcwise.evaluate.metadata import read_metadata
+    from arcwise.evaluate.sets.metadata import read_metadata
 
     wanted = Wanted(
         photos, None, embeddings, pairs, parse_folds("--folds", folds), select, aligned, flip,

@@ -52,12 +52,12 @@ from arcwise.errors import SettingsError
 if TYPE_CHECKING:
     from arcwise.compare import Threshold
     from arcwise.data.leak import Leak
-    from arcwise.evaluate.contest import Entrant
-    from arcwise.evaluate.lineup import Split
+    from arcwise.evaluate.identification.contest import Entrant
+    from arcwise.evaluate.identification.lineup import Split
+    from arcwise.evaluate.identification.scope import Scope
+    from arcwise.evaluate.identification.tally import IdentificationReport
     from arcwise.evaluate.report import Document, Picture, Section
-    from arcwise.evaluate.scope import Scope
-    from arcwise.evaluate.summary import FailedPolicy
-    from arcwise.evaluate.tally import IdentificationReport
+    from arcwise.evaluate.row import FailedPolicy
     from arcwise.recognizer import Recognizer
     from arcwise.settings import Settings
 
@@ -153,7 +153,7 @@ def gallery(
 
 
 def _make_scope(topk: str, sizes: str | None, failed: FailedPolicy, seed: int | None) -> Scope:
-    from arcwise.evaluate.scope import Scope
+    from arcwise.evaluate.identification.scope import Scope
 
     tried: tuple[int, ...] | None = None
     if sizes is not None:
@@ -195,7 +195,7 @@ def _measure(
     draw: bool,
 ) -> Document:
     """All of it: split, look for leaks, embed with each model, search."""
-    from arcwise.evaluate.contest import Entrant, make_sections, name_apart
+    from arcwise.evaluate.identification.contest import Entrant, make_sections, name_apart
 
     with ExitStack() as stack:
         sources = open_sources(wanted, recognizers, stack)
@@ -203,7 +203,7 @@ def _measure(
         leaks = _find_leaks(wanted, sources, split, settings)
         split = treat_leaks(wanted.on_leak, split, leaks)
         if wanted.has_baseline:
-            from arcwise.evaluate.baseline import check_people
+            from arcwise.evaluate.identification.baseline import check_people
 
             check_people(set(split.gallery.values()))
         made = _make_sides(wanted, sources, split, recognizers)
@@ -287,8 +287,8 @@ def _search_baseline(
     wanted: Wanted, sources: Sources, split: Split, recognizer: Recognizer
 ) -> IdentificationReport:
     """Eigenfaces and a support vector machine, on the faces that the same detector finds."""
-    from arcwise.evaluate.baseline import GrayEmbedder, search_eigenfaces
     from arcwise.evaluate.identification import measure_searches
+    from arcwise.evaluate.identification.baseline import GrayEmbedder, search_eigenfaces
     from arcwise.recognizer import Recognizer
 
     gray = Recognizer(
@@ -302,7 +302,7 @@ def _search_baseline(
 
 def _describe_photos(wanted: Wanted, split: Split, leaks: Sequence[Leak]) -> Section:
     from arcwise.evaluate.report import Section
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
 
     how = "drawn with the seed" if wanted.seed is not None else "the first by name"
     gallery = "all of the folder" if wanted.probes else f"{wanted.per_person} of each, {how}"
@@ -324,7 +324,7 @@ def _describe_photos(wanted: Wanted, split: Split, leaks: Sequence[Leak]) -> Sec
 
 
 def _draw(section: Section) -> Section:
-    from arcwise.evaluate.beside import draw_lines
+    from arcwise.evaluate.report.beside import draw_lines
 
     drawn = [replace(f, svg=draw_lines(f.lines)) if f.lines else f for f in section.figures]
     return replace(section, figures=tuple(drawn))
@@ -335,8 +335,8 @@ def _show(
 ) -> Iterator[Picture]:
     """The worst mistakes: each probe beside the photo that it was most like."""
     from arcwise.cli.faces import face_reader
-    from arcwise.evaluate.drawn import sheet_of_pairs
-    from arcwise.evaluate.scored import ScoredPair
+    from arcwise.evaluate.verification.drawn import sheet_of_pairs
+    from arcwise.evaluate.verification.scored import ScoredPair
     from arcwise.types import Image, Pair
 
     assert wanted.photos is not None, "saved embeddings have no pictures"

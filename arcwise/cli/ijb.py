@@ -31,14 +31,14 @@ from arcwise.cli.show import count, make_printable, print_note, watch
 from arcwise.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.blocks import EmbeddedImages
-    from arcwise.evaluate.embedded import EmbeddedPhotos
-    from arcwise.evaluate.ijb import MetaFiles, TemplateImages
-    from arcwise.evaluate.openset import OpenSetReport
-    from arcwise.evaluate.pairwise import TemplateScores
     from arcwise.evaluate.report import Figure, Section
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
+    from arcwise.evaluate.sets.ijb import MetaFiles, TemplateImages
     from arcwise.evaluate.templates import Pooling, Templates
+    from arcwise.evaluate.templates.openset import OpenSetReport
+    from arcwise.evaluate.templates.pairwise import TemplateScores
+    from arcwise.evaluate.vectors.blocks import EmbeddedImages
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
     from arcwise.recognizer import Recognizer
     from arcwise.types import Image
 
@@ -91,7 +91,7 @@ def ijb(
     as_json: JsonOption = False,
 ) -> None:
     """IJB-B and IJB-C: templates compared 1:1, and searched in galleries 1:N."""
-    from arcwise.evaluate.ijb import find_meta, read_images
+    from arcwise.evaluate.sets.ijb import find_meta, read_images
     from arcwise.evaluate.templates import Pooling, pool_templates
 
     _check_source(embeddings, images or work)
@@ -167,7 +167,7 @@ def _choose_tasks(files: MetaFiles, only: TaskName | None) -> list[TaskName]:
 def _load(
     place: Path, model: str | None, listed: TemplateImages
 ) -> tuple[EmbeddedPhotos, EmbeddedImages]:
-    from arcwise.evaluate.blocks import gather_images
+    from arcwise.evaluate.vectors.blocks import gather_images
 
     digest = open_recognizer(build_settings(), model=model).embedder.digest if model else ""
     embedded = load_vectors(place, None, digest=digest)
@@ -184,7 +184,7 @@ def _embed(
     views: ViewsName,
 ) -> EmbeddedImages:
     """Embed all images, in a work folder that a killed run leaves behind for the next."""
-    from arcwise.evaluate.blocks import Recipe, WorkFolder
+    from arcwise.evaluate.vectors.blocks import Recipe, WorkFolder
     from arcwise.image import read_image
     from arcwise.photos import open_photos
 
@@ -259,9 +259,9 @@ class _Run:
             self._search()
 
     def _compare(self) -> None:
-        from arcwise.evaluate.ijb import note_sizes, read_template_pairs
-        from arcwise.evaluate.pairwise import measure_templates, score_templates
         from arcwise.evaluate.report import Section
+        from arcwise.evaluate.sets.ijb import note_sizes, read_template_pairs
+        from arcwise.evaluate.templates.pairwise import measure_templates, score_templates
 
         assert self._files.pairs is not None
         pairs = read_template_pairs(self._files.pairs)
@@ -275,9 +275,9 @@ class _Run:
         self.values["1:1"] = report.to_dict()
 
     def _search(self) -> None:
-        from arcwise.evaluate.ijb import read_template_people
-        from arcwise.evaluate.openset import search_galleries
         from arcwise.evaluate.report import Section
+        from arcwise.evaluate.sets.ijb import read_template_people
+        from arcwise.evaluate.templates.openset import search_galleries
 
         assert self._files.probes is not None
         galleries = {
@@ -300,9 +300,9 @@ def _describe_pooling(
     embedded: EmbeddedImages,
     templates: Templates,
 ) -> Section:
-    from arcwise.evaluate.ijb import PUBLISHED_SIZES
     from arcwise.evaluate.report import Section
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
+    from arcwise.evaluate.sets.ijb import PUBLISHED_SIZES
 
     n_images, n_templates = len(listed.names), len(templates.numbers)
     sizes = PUBLISHED_SIZES.get(name, {})
@@ -329,7 +329,7 @@ def _draw_roc(scores: TemplateScores, *, is_drawn: bool) -> Figure:
     far, tar = roc_points(scores.genuine, scores.impostor, n_failed=scores.n_failed_same)
     svg = ""
     if is_drawn:
-        from arcwise.evaluate.plots import plot_roc
+        from arcwise.evaluate.report.plots import plot_roc
 
         svg = plot_roc({"1:1": (far, tar)})
     lines = Lines("roc", {"1:1": (far.tolist(), tar.tolist())})
@@ -343,7 +343,7 @@ def _draw_searches(report: OpenSetReport, *, is_drawn: bool) -> list[Figure]:
     errors = {g.name: (g.det.fpir, g.det.fnir) for g in report.galleries if g.det is not None}
     cmc_svg = det_svg = ""
     if is_drawn:
-        from arcwise.evaluate.plots import plot_cmc, plot_det
+        from arcwise.evaluate.report.plots import plot_cmc, plot_det
 
         cmc_svg = plot_cmc(ranks)
         det_svg = plot_det(errors, x_label="FPIR", y_label="FNIR") if errors else ""

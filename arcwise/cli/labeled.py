@@ -14,8 +14,8 @@ from arcwise.cli.show import make_printable
 from arcwise.errors import InputError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
     from arcwise.evaluate.report import Table
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
     from arcwise.recognizer import Recognizer
     from arcwise.settings import Settings
     from arcwise.types import Select
@@ -109,7 +109,7 @@ def keep_only(names: Iterable[str], only: Sequence[str]) -> list[str]:
 
 def label_photos(embedded: EmbeddedPhotos) -> dict[str, str]:
     """Whom each photo shows: the folder it lies in, with all folders above; failed ones too."""
-    from arcwise.evaluate.embedded import person_of_photo
+    from arcwise.evaluate.vectors.embedded import person_of_photo
 
     return {name: person_of_photo(name) for name in (*embedded.names, *embedded.reasons)}
 

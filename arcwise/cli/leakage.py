@@ -24,7 +24,7 @@ class Leak:
     @property
     def sections(self) -> Iterator[Section]:
         from arcwise.evaluate.report import Section
-        from arcwise.evaluate.summary import Row
+        from arcwise.evaluate.row import Row
 
         if self.people is None:
             return

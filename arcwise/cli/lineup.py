@@ -15,9 +15,9 @@ from arcwise.cli.show import count, print_note
 from arcwise.cli.twins import OnLeak
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
-    from arcwise.evaluate.lineup import Lineup, Split
-    from arcwise.evaluate.scope import Scope
+    from arcwise.evaluate.identification.lineup import Lineup, Split
+    from arcwise.evaluate.identification.scope import Scope
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
     from arcwise.photos import Photos
     from arcwise.recognizer import Recognizer
     from arcwise.types import Select
@@ -110,7 +110,7 @@ def open_sources(wanted: Wanted, recognizers: Sequence[Recognizer], stack: ExitS
 
 def split_sources(wanted: Wanted, sources: Sources) -> Split:
     """Who is in the gallery, and who is searched for."""
-    from arcwise.evaluate.lineup import split_people, split_photos
+    from arcwise.evaluate.identification.lineup import split_people, split_photos
 
     if sources.saved is not None:
         people = _label((*sources.saved.names, *sources.saved.reasons))
@@ -126,7 +126,7 @@ def split_sources(wanted: Wanted, sources: Sources) -> Split:
 
 def _label(names: Sequence[str]) -> dict[str, str]:
     """Whom each photo shows: the folder it lies in; those in none are left out, with a note."""
-    from arcwise.evaluate.embedded import person_of_photo
+    from arcwise.evaluate.vectors.embedded import person_of_photo
 
     inside = [name for name in names if "/" in name]
     if len(inside) < len(names):
@@ -175,7 +175,7 @@ def choose_sides(saved: EmbeddedPhotos, split: Split) -> Sides:
 
 def gather_lineup(sides: Sides, split: Split, views: Views) -> Lineup:
     """What can be searched of both sides."""
-    from arcwise.evaluate.lineup import Lineup, Side
+    from arcwise.evaluate.identification.lineup import Lineup, Side
 
     gallery, probes = (
         Side(people, embedded.vectors(views), embedded.reasons)

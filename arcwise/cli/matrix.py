@@ -122,7 +122,7 @@ def _write(matrix: SimilarityMatrix, document: Document, out: Path) -> None:
     if out.suffix.lower() in (".md", ".json"):
         write_document(document, out)
         return
-    from arcwise.evaluate.maps import picture_matrix, plot_matrix
+    from arcwise.evaluate.report.maps import picture_matrix, plot_matrix
 
     if out.suffix.lower() == ".png":
         write_atomically(out, picture_matrix(matrix.similarities, matrix.labels))

@@ -13,8 +13,8 @@ from arcwise.cli.show import make_printable, print_note
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.drawn import ReadPhoto
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
+    from arcwise.evaluate.verification.drawn import ReadPhoto
     from arcwise.recognizer import Recognizer
     from arcwise.types import Pair, Select
 
@@ -44,7 +44,7 @@ class Wanted:
 
     def views_of(self, protocol: str) -> Views:
         """The vectors that a protocol is meant for; where it leaves the choice, --flip decides."""
-        from arcwise.evaluate.protocol import PROTOCOLS
+        from arcwise.evaluate.verification.protocol import PROTOCOLS
 
         views = PROTOCOLS[protocol].views
         if views == "any":
@@ -79,7 +79,7 @@ def check_sources(pairs: Sequence[Path], wanted: Wanted) -> None:
 
 
 def _is_pack(path: Path) -> bool:
-    from arcwise.evaluate.packs import PACK_SUFFIXES
+    from arcwise.evaluate.sets.packs import PACK_SUFFIXES
 
     return path.suffix.lower() in PACK_SUFFIXES
 
@@ -89,7 +89,7 @@ def read_set(path: Path, wanted: Wanted, recognizer: Recognizer | None) -> PairS
         assert recognizer is not None, "a pack has no embeddings"
         return _read_pack(path, wanted, recognizer)
     from arcwise.cli.faces import face_reader
-    from arcwise.evaluate.lists import open_pairs
+    from arcwise.evaluate.sets.pairset import open_pairs
     from arcwise.photos import open_photos
 
     if wanted.photos is None:
@@ -120,7 +120,7 @@ def read_set(path: Path, wanted: Wanted, recognizer: Recognizer | None) -> PairS
 
 def _read_pack(path: Path, wanted: Wanted, recognizer: Recognizer) -> PairSet:
     from arcwise.cli.faces import crop_reader
-    from arcwise.evaluate.packs import pack_pairs, read_pack
+    from arcwise.evaluate.sets.packs import pack_pairs, read_pack
 
     pack = read_pack(path)
     for note in pack.notes:

@@ -25,8 +25,8 @@ from arcwise.cli.show import (
 from arcwise.errors import InputError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos
     from arcwise.evaluate.report import Document, Section
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
     from arcwise.recognizer import Recognizer
     from arcwise.types import Faces
 
@@ -64,8 +64,8 @@ def check_out(out: Path | None, sources: Sequence[object], *, expected: Path | N
         InputError: another suffix than .json, .md, .html; a place that cannot be written or is
             read from; a library of the page is missing; the expected numbers cannot be read.
     """
-    from arcwise.evaluate.gate import read_expected
     from arcwise.evaluate.report import DOCUMENT_SUFFIXES
+    from arcwise.evaluate.report.gate import read_expected
 
     if expected is not None:
         read_expected(expected)
@@ -83,9 +83,9 @@ def check_libraries(out: Path) -> None:
         InputError: matplotlib (pages and pictures) or jinja2 (pages) is missing.
     """
     if out.suffix.lower() in (".html", ".svg", ".png"):
-        import arcwise.evaluate.drawing  # noqa: F401
+        import arcwise.evaluate.report.drawing  # noqa: F401
     if out.suffix.lower() == ".html":
-        from arcwise.evaluate.page import check_page
+        from arcwise.evaluate.report.page import check_page
 
         check_page()
 
@@ -126,8 +126,8 @@ def describe_run(
         sections: for people.
         values: for machines; "results" of the JSON.
     """
-    from arcwise.evaluate.embedded import EmbeddedPhotos
     from arcwise.evaluate.report import Document
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
     if isinstance(model, EmbeddedPhotos):
         name, digest = model.model, model.model_digest
@@ -176,18 +176,18 @@ def tell(
         document: the report; a page has its figures drawn, where they have points only.
         out: where to write it, or None.
         as_json: print the JSON instead of tables.
-        expected: numbers it must have, or None; see evaluate/gate.py.
+        expected: numbers it must have, or None; see evaluate/report/gate.py.
         tolerance: largest deviation, absolute.
 
     Raises:
         InputError: the report cannot be written or the expected numbers cannot be read.
         Exit: with 1, a number deviates; each of them was named.
     """
-    from arcwise.evaluate.gate import hold_against, read_expected
     from arcwise.evaluate.report import write_document
+    from arcwise.evaluate.report.gate import hold_against, read_expected
 
     if out is not None and wants_drawings(out):
-        from arcwise.evaluate.beside import draw_figures
+        from arcwise.evaluate.report.beside import draw_figures
 
         write_document(draw_figures(document), out)
     elif out is not None:

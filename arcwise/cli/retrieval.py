@@ -51,10 +51,10 @@ from arcwise.cli.show import count, print_note
 from arcwise.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos
     from arcwise.evaluate.report import Picture, Section
     from arcwise.evaluate.retrieval import RetrievalReport
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
     from arcwise.recognizer import Recognizer
 
 _RANKS = [1, 5, 10]  # evaluate.retrieval.RANKS; importing it would load numpy for --help
@@ -185,8 +185,8 @@ class _Search:
         self, recognizer: Recognizer
     ) -> tuple[EmbeddedPhotos, EmbeddedPhotos | None, RetrievalReport]:
         """Embed, search, measure; the photos that are searched are None where they are one set."""
-        from arcwise.evaluate.relevance import LabeledVectors
         from arcwise.evaluate.retrieval import evaluate_retrieval
+        from arcwise.evaluate.retrieval.relevance import LabeledVectors
 
         searched: EmbeddedPhotos | None = None
         if self._parts is not None:
@@ -219,7 +219,7 @@ class _Search:
 
     def _read_parts(self, inshop: Path) -> tuple[dict[str, str], dict[str, str]]:
         """Item of each query and of each photo of the gallery, by the names the photos have."""
-        from arcwise.evaluate.inshop import read_inshop
+        from arcwise.evaluate.sets.inshop import read_inshop
         from arcwise.photos import open_photos
 
         listed = read_inshop(inshop)
@@ -239,7 +239,7 @@ class _Search:
 
 
 def _open_pixels(recognizer: Recognizer) -> Recognizer:
-    from arcwise.evaluate.pixels import PixelEmbedder
+    from arcwise.evaluate.retrieval.pixels import PixelEmbedder
     from arcwise.recognizer import Recognizer
 
     return Recognizer(
@@ -288,7 +288,7 @@ def _count_copies(queries: EmbeddedPhotos, searched: EmbeddedPhotos | None) -> t
     """Queries whose very pixels are searched too: to find those shows nothing."""
     from collections import Counter
 
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
 
     own = queries.digest_of()
     there = Counter((searched or queries).digest_of().values())

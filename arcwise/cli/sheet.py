@@ -9,10 +9,10 @@ from arcwise.cli.reporting import describe_run, wants_drawings
 
 if TYPE_CHECKING:
     from arcwise.cli.sources import Source
-    from arcwise.evaluate.labeled import ScoredPhotos
-    from arcwise.evaluate.probability import ProbabilityReport
+    from arcwise.evaluate.calibrate.labeled import ScoredPhotos
+    from arcwise.evaluate.calibrate.probability import ProbabilityReport
+    from arcwise.evaluate.calibrate.thresholds import CalibrationReport
     from arcwise.evaluate.report import Figure, Section
-    from arcwise.evaluate.thresholds import CalibrationReport
 
 _N_THRESHOLDS = 400
 
@@ -53,10 +53,10 @@ def write_sheet(
 def _draw_rates(scored: ScoredPhotos, report: CalibrationReport) -> Figure:
     import numpy as np
 
-    from arcwise.evaluate.plots import plot_rates
+    from arcwise.evaluate.calibrate.thresholds import show_rate
     from arcwise.evaluate.rates import error_rates
     from arcwise.evaluate.report import Figure
-    from arcwise.evaluate.thresholds import show_rate
+    from arcwise.evaluate.report.plots import plot_rates
 
     genuine, impostor = scored.genuine.scores, scored.impostors.scores
     low = float(min(genuine.min(), np.median(impostor)))
@@ -74,7 +74,7 @@ def _describe_probability(
 ) -> Section:
     from arcwise.decide import SURE_NO, SURE_YES
     from arcwise.evaluate.report import Figure, Section, Table
-    from arcwise.evaluate.summary import Row
+    from arcwise.evaluate.row import Row
 
     there = found.reliability
     cells = tuple(
@@ -95,7 +95,7 @@ def _describe_probability(
     columns = ("said", "mean", "found", "95 % interval", "of one person", "of two")
     figures: tuple[Figure, ...] = ()
     if has_drawings:
-        from arcwise.evaluate.plots import plot_reliability
+        from arcwise.evaluate.report.plots import plot_reliability
 
         svg = plot_reliability(
             [row.predicted for row in there],

@@ -14,8 +14,8 @@ from arcwise.cli.options import open_recognizer
 from arcwise.errors import DatasetError, GalleryError, ModelError, SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
-    from arcwise.evaluate.labeled import LabeledPhoto, ScoredPhotos
+    from arcwise.evaluate.calibrate.labeled import LabeledPhoto, ScoredPhotos
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
     from arcwise.recognizer import Recognizer
     from arcwise.settings import Settings
     from arcwise.types import Floats, Pair, Select
@@ -109,7 +109,7 @@ class Source:
         """The model as reports ask for it: with no photos."""
         import numpy as np
 
-        from arcwise.evaluate.embedded import EmbeddedPhotos
+        from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
         nothing = np.empty((0, 1), np.float32)
         return EmbeddedPhotos((), nothing, None, (), {}, self.model, self.model_digest)
@@ -183,7 +183,7 @@ def _open_gallery(path: Path, wanted: Wanted, settings: Settings) -> Source:
         held.stamp.check_model(Stamp(model.digest, model.name, model.dimension, "", ""))
 
     def score() -> ScoredPhotos:
-        from arcwise.evaluate.labeled import score_photos
+        from arcwise.evaluate.calibrate.labeled import score_photos
 
         rows = zip(held.ids, held.person_ids, held.vectors, strict=True)
         templates = (
@@ -199,7 +199,7 @@ def _open_gallery(path: Path, wanted: Wanted, settings: Settings) -> Source:
 def _label_template(person: str, number: int, vector: Floats) -> LabeledPhoto:
     from hashlib import sha256
 
-    from arcwise.evaluate.labeled import LabeledPhoto
+    from arcwise.evaluate.calibrate.labeled import LabeledPhoto
 
     content = sha256(vector.astype("<f4").tobytes()).hexdigest()
     return LabeledPhoto(f"{person}/{number}", person, vector, content)
@@ -209,8 +209,8 @@ def _choose_photos(
     wanted: Wanted, names: Iterable[str]
 ) -> tuple[dict[str, str], dict[str, str], list[Pair] | None]:
     """Whom each photo shows, why some show nobody, and the pairs where only those count."""
-    from arcwise.evaluate.embedded import person_of_photo
-    from arcwise.evaluate.pairs import keep_folds, read_pairs
+    from arcwise.evaluate.sets.pairs import keep_folds, read_pairs
+    from arcwise.evaluate.vectors.embedded import person_of_photo
 
     names = list(names)
     people, strays = _find_people(names)
@@ -259,7 +259,7 @@ def _score(
     strays: dict[str, str],
     pairs: list[Pair] | None,
 ) -> ScoredPhotos:
-    from arcwise.evaluate.labeled import LabeledPhoto, score_listed, score_photos
+    from arcwise.evaluate.calibrate.labeled import LabeledPhoto, score_listed, score_photos
 
     digests = embedded.digest_of()
     labeled = [

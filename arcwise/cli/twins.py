@@ -13,7 +13,7 @@ from arcwise.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     from arcwise.data.leak import Leak, Print
-    from arcwise.evaluate.lineup import Split
+    from arcwise.evaluate.identification.lineup import Split
     from arcwise.photos import Photos
     from arcwise.settings import Settings
 

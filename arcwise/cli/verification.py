@@ -44,10 +44,10 @@ from arcwise.errors import InputError
 
 if TYPE_CHECKING:
     from arcwise.compare import Calibration, Threshold
-    from arcwise.evaluate.embedded import EmbeddedPhotos, Views
     from arcwise.evaluate.report import Document, Section
-    from arcwise.evaluate.scored import ScoredPairs
-    from arcwise.evaluate.summary import VerificationReport
+    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
+    from arcwise.evaluate.verification.scored import ScoredPairs
+    from arcwise.evaluate.verification.summary import VerificationReport
     from arcwise.recognizer import Recognizer
     from arcwise.settings import Settings
     from arcwise.types import Pair
@@ -229,9 +229,9 @@ def _list_thresholds(
 def _measure_set(
     found: PairSet, wanted: Wanted, thresholds: Sequence[Threshold], *, is_alone: bool
 ) -> tuple[list[Section], list[dict[str, Any]]]:
-    from arcwise.evaluate.exhibits import make_section
-    from arcwise.evaluate.scored import score_pairs
     from arcwise.evaluate.verification import evaluate_scored
+    from arcwise.evaluate.verification.exhibits import make_section
+    from arcwise.evaluate.verification.scored import score_pairs
 
     leak = find_leak(found.pairs, wanted.trained_on)
     sections, values = list(leak.sections), []
@@ -267,14 +267,14 @@ def _illustrate(
     """The section with its curves; drawn, and with the hardest pairs, where there is a page."""
     from dataclasses import replace
 
-    from arcwise.evaluate.exhibits import list_curves
+    from arcwise.evaluate.verification.exhibits import list_curves
 
     counts_failed = wanted.failed == "count_as_wrong"
     n_failed = sum(pair.is_same for pair in scored.failed) if counts_failed else 0
     figures = list_curves(scored, name=found.embedded.model or "model", n_failed=n_failed)
     if not wanted.has_drawings:
         return replace(section, figures=tuple(figures))
-    from arcwise.evaluate.drawn import draw_scores, sheet_of_pairs
+    from arcwise.evaluate.verification.drawn import draw_scores, sheet_of_pairs
 
     threshold = report.best.similarity if report.similarity is None else report.similarity
     figures += draw_scores(scored, threshold=threshold, n_failed=n_failed)

@@ -20,7 +20,7 @@ from arcwise.data.overlap import are_numbers, find_overlap, find_seen, people_of
 from arcwise.data.scan import Scan, scan_place
 from arcwise.data.split import Sample
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.pairs import keep_folds, read_pairs
+from arcwise.evaluate.sets.pairs import keep_folds, read_pairs
 
 _MOST_THREADS = 8
 _FOLDS = 10  # a list that does not state its folds is cut into so many

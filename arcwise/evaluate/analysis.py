@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from arcwise.errors import InputError
 from arcwise.evaluate.curve import Spread, describe_spread
-from arcwise.evaluate.summary import Row
+from arcwise.evaluate.row import Row
 from arcwise.types import Floats
 
 Doubles = NDArray[np.float64]

@@ -71,6 +71,9 @@ class Spread:
     min: float
     max: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.std:.4f}, {self.min:.4f} to {self.max:.4f}"
+
 
 class TwoClasses(Protocol):
     """Anything with the rising scores of both classes, of one dtype, both not empty."""

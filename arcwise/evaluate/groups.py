@@ -17,11 +17,11 @@ import numpy as np
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import Counts, Numbers, count_strangers, draw_people, spread_share
 from arcwise.evaluate.calibrate import LEAST_FALSE
+from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
+from arcwise.evaluate.calibrate.reliability import portions
 from arcwise.evaluate.curve import Flags
-from arcwise.evaluate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
-from arcwise.evaluate.metadata import Metadata, sort_into_groups
-from arcwise.evaluate.reliability import portions
-from arcwise.evaluate.summary import Row
+from arcwise.evaluate.row import Row
+from arcwise.evaluate.sets.metadata import Metadata, sort_into_groups
 
 
 @dataclass(frozen=True, slots=True)

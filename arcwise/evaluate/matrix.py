@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from arcwise.compare import Threshold, cosine_similarity
 from arcwise.errors import InputError
-from arcwise.evaluate.summary import Row
+from arcwise.evaluate.row import Row
 from arcwise.types import Floats
 
 Places = NDArray[np.intp]

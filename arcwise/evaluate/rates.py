@@ -6,7 +6,8 @@ It does not know folds, protocols, photos or people. Source of the measures: eva
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +17,11 @@ from arcwise.evaluate.curve import (
     FARS,
     Counts,
     Doubles,
+    Rate,
     Rising,
     Scores,
+    Spread,
+    TarAtFar,
     area_under_curve,
     best_accuracy,
     decidability,
@@ -25,7 +29,125 @@ from arcwise.evaluate.curve import (
     equal_error_rate,
     tar_at_far,
 )
-from arcwise.evaluate.summary import CurveReport
+from arcwise.evaluate.row import Row, to_plain
+
+
+@dataclass(frozen=True, slots=True)
+class CurveReport:
+    """What the scores of two classes say. All thresholds are similarities.
+
+    Attributes:
+        n_same, n_different: pairs of each class, failed ones included.
+        n_failed: pairs without a score; a genuine one is refused at every threshold, an impostor
+            one is wrong in the accuracy and not in any false accept rate.
+        tars: TAR at the false accept rates that were asked for.
+        eer: equal error rate and its threshold.
+        auc: area under the ROC curve.
+        best: highest accuracy over all pairs, optimistic.
+        genuine, impostor: scores of each class.
+        d_prime: decidability, or None where neither class varies.
+    """
+
+    n_same: int
+    n_different: int
+    n_failed: int
+    tars: tuple[TarAtFar, ...]
+    eer: Rate
+    auc: float
+    best: Rate
+    genuine: Spread
+    impostor: Spread
+    d_prime: float | None
+
+    @property
+    def margin(self) -> float:
+        """Discriminative margin: mean of the genuine minus mean of the impostor scores."""
+        return self.genuine.mean - self.impostor.mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain: dict[str, Any] = to_plain(asdict(self))
+        return plain | {"margin": self.margin}
+
+    def rows(self) -> list[Row]:
+        """Every number with its definition, in the order of a report."""
+        failed = "wrong in the accuracy; genuine ones never accepted, impostor ones not in FAR"
+        return [
+            Row("same", f"{self.n_same:,}", "pairs of one person (genuine)"),
+            Row("different", f"{self.n_different:,}", "pairs of two people (impostor)"),
+            Row("failed reads", f"{self.n_failed:,} pairs", failed),
+            *curve_rows(self),
+        ]
+
+
+class Curve(Protocol):
+    """What `curve_rows` tells of: any report with the numbers of two classes."""
+
+    @property
+    def tars(self) -> tuple[TarAtFar, ...]:
+        """TAR at the false accept rates aimed at."""
+
+    @property
+    def eer(self) -> Rate:
+        """Equal error rate."""
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve."""
+
+    @property
+    def best(self) -> Rate:
+        """Highest accuracy."""
+
+    @property
+    def genuine(self) -> Spread:
+        """Same-person scores."""
+
+    @property
+    def impostor(self) -> Spread:
+        """Different-person scores."""
+
+    @property
+    def d_prime(self) -> float | None:
+        """Decidability."""
+
+    @property
+    def margin(self) -> float:
+        """Difference of the means."""
+
+
+def curve_rows(found: Curve) -> list[Row]:
+    """Every number of the scores with its definition."""
+    tars = [
+        Row(
+            f"TAR@FAR {tar.far:.0e}",
+            tar.text if tar.similarity is None else f"{tar.text}, at {tar.similarity:.4f}",
+            "share of same-person pairs accepted while at most this share of the others is; "
+            "Wilson 95 % interval",
+        )
+        for tar in found.tars
+    ]
+    d_prime = "n/a: neither class varies" if found.d_prime is None else f"{found.d_prime:.3f}"
+    return [
+        Row("highest accuracy", f"{found.best.rate:.2%} at {found.best.similarity:.4f}", _BEST),
+        *tars,
+        Row("EER", f"{found.eer.rate:.3%} at {found.eer.similarity:.4f}", _EER),
+        Row("AUC", f"{found.auc:.6f}", "chance that a genuine pair scores above an impostor one"),
+        Row("d'", d_prime, "difference of the means / root of the mean variance"),
+        Row(
+            "margin", f"{found.margin:.4f}", "mean of the genuine minus mean of the impostor pairs"
+        ),
+        Row("genuine", str(found.genuine), _SPREAD),
+        Row("impostor", str(found.impostor), _SPREAD),
+    ]
+
+
+_BEST = (
+    "highest over all pairs, optimistic: the threshold was chosen on the pairs it is scored on, "
+    "as tutorials do"
+)
+_EER = "where the false accept rate and the false non-match rate cross, interpolated"
+_SPREAD = "cosine of the scored pairs: mean ± population standard deviation, least to greatest"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

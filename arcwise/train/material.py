@@ -32,7 +32,7 @@ from arcwise.data.split import (
 )
 from arcwise.data.targets import Targets
 from arcwise.errors import DatasetError
-from arcwise.evaluate.pairs import read_pairs
+from arcwise.evaluate.sets.pairs import read_pairs
 from arcwise.files import read_bytes
 from arcwise.nn import BACKBONES
 from arcwise.nn.collective import Ranks

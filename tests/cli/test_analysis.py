@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from arcwise.cli.run import run
-from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.evaluate.report import read_document
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from arcwise.cli.bin import make_bin
 from arcwise.errors import ArcwiseError, DatasetError, InputError
-from arcwise.evaluate.packs import pack_pairs, read_pack
+from arcwise.evaluate.sets.packs import pack_pairs, read_pack
 
 APP = typer.Typer()
 APP.command()(make_bin)

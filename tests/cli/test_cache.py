@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from arcwise.cli.cache import cache
-from arcwise.evaluate.cache import Cache, Entry
+from arcwise.evaluate.vectors.cache import Cache, Entry
 from arcwise.settings import Settings
 
 

@@ -17,7 +17,7 @@ import pytest
 from arcwise.cli.run import run
 from arcwise.compare import Calibration
 from arcwise.encode import write_image
-from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.gallery import Gallery
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
@@ -413,7 +413,7 @@ def test_without_second_photos_there_are_thresholds_and_a_note(
 def test_without_its_library_there_is_no_probability_and_a_note_says_so(
     call: Call, people: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "arcwise.evaluate.probability", raising=False)
+    monkeypatch.delitem(sys.modules, "arcwise.evaluate.calibrate.probability", raising=False)
     monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
     code, _, err = call("calibrate", "--photos", people)
     assert code == 0, err

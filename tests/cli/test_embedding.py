@@ -16,8 +16,8 @@ from arcwise.cli.embedding import check_one_source, embed_crops, embed_names, lo
 from arcwise.cli.run import run
 from arcwise.encode import write_image
 from arcwise.errors import InputError, ModelMismatchError, SettingsError
-from arcwise.evaluate.cache import list_caches
-from arcwise.evaluate.embedded import load_embeddings, save_embeddings
+from arcwise.evaluate.vectors.cache import list_caches
+from arcwise.evaluate.vectors.embedded import load_embeddings, save_embeddings
 from arcwise.photos import open_photos
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings

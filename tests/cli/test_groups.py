@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from arcwise.cli.groups import groups
 from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.errors import ArcwiseError, DatasetError, InputError, SettingsError
-from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 
 APP = typer.Typer()
 APP.command()(groups)

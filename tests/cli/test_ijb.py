@@ -17,8 +17,8 @@ import pytest
 from arcwise.align import align_faces
 from arcwise.cli.run import run
 from arcwise.embed import ONNXEmbedder, to_raw
-from arcwise.evaluate.blocks import Recipe
-from arcwise.evaluate.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.evaluate.vectors.blocks import Recipe
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.image import read_image
 from arcwise.settings import Settings
 from arcwise.zoo.registry import find_model
@@ -154,7 +154,7 @@ def test_the_default_work_folder_is_in_the_users_own(
 
 _KILLED = """
 import os, signal, sys
-import arcwise.evaluate.blocks as blocks
+import arcwise.evaluate.vectors.blocks as blocks
 from arcwise.cli.run import run
 
 blocks.Recipe.__init__.__defaults__ = (16,)  # images in a block

@@ -10,9 +10,8 @@ import typer
 
 from arcwise.cli.reporting import check_out, tell, wants_drawings
 from arcwise.errors import InputError
-from arcwise.evaluate import page
-from arcwise.evaluate.report import Document, Figure, Lines, Section, Table
-from arcwise.evaluate.summary import Row
+from arcwise.evaluate.report import Document, Figure, Lines, Section, Table, page
+from arcwise.evaluate.row import Row
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from arcwise.cli.run import run
 from arcwise.encode import encode_image, write_image
-from arcwise.evaluate.packs import write_pack
+from arcwise.evaluate.sets.packs import write_pack
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
 from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_person, draw_photo
@@ -141,7 +141,7 @@ def test_saved_vectors_give_the_same_numbers_as_their_photos(
     drawn: dict[str, DrawnPhoto],
 ) -> None:
     from arcwise.cli.embedding import embed_names
-    from arcwise.evaluate.embedded import save_embeddings
+    from arcwise.evaluate.vectors.embedded import save_embeddings
     from arcwise.photos import open_photos
 
     detector = FakeDetector.knowing(drawn.values())

@@ -12,7 +12,7 @@ from arcwise.data.near import take_look
 from arcwise.data.overlap import are_numbers, find_overlap, find_seen, people_of_pairs
 from arcwise.data.selection import SelectionRules, select_samples
 from arcwise.data.split import Sample
-from arcwise.evaluate.pairs import read_pairs
+from arcwise.evaluate.sets.pairs import read_pairs
 from arcwise.testing import draw_person
 from arcwise.types import Pair
 

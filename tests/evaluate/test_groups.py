@@ -10,9 +10,9 @@ import pytest
 
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import draw_people
+from arcwise.evaluate.calibrate.labeled import LabeledPhoto, score_listed, score_photos
 from arcwise.evaluate.groups import Group, GroupReport, measure_groups
-from arcwise.evaluate.labeled import LabeledPhoto, score_listed, score_photos
-from arcwise.evaluate.metadata import Metadata
+from arcwise.evaluate.sets.metadata import Metadata
 from arcwise.types import Pair
 
 N_PEOPLE = 26

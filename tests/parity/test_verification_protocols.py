@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcwise.evaluate.curve import FARS
-from arcwise.evaluate.pairs import read_pairs
+from arcwise.evaluate.sets.pairs import read_pairs
 from arcwise.evaluate.verification import evaluate_pairs, evaluate_scores
 from arcwise.types import Pair
 

@@ -9,7 +9,7 @@ import pytest
 
 from arcwise.compare import Calibration
 from arcwise.embed import ONNXEmbedder
-from arcwise.evaluate.pairs import keep_folds, read_pairs
+from arcwise.evaluate.sets.pairs import keep_folds, read_pairs
 from arcwise.evaluate.verification import evaluate_pairs
 from arcwise.photos import open_photos
 from arcwise.recognizer import Recognizer
