@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from machine import describe_machine, load_photos, pin_to
 
-from arcwise.cli.embedding import embed_names
+from arcwise.cli.vectors import embed_names
 from arcwise.encode import encode_image
 from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, load_embeddings, save_embeddings
 from arcwise.files import write_atomically

@@ -10,15 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from arcwise.cli.embedding import (
-    AlignedOption,
-    CacheOption,
-    EmbeddingsOption,
-    PhotosOption,
-    check_one_source,
-    embed_names,
-    load_vectors,
-)
 from arcwise.cli.options import (
     DetectorOption,
     JsonOption,
@@ -42,6 +33,15 @@ from arcwise.cli.reporting import (
     wants_drawings,
 )
 from arcwise.cli.show import print_note
+from arcwise.cli.vectors import (
+    AlignedOption,
+    CacheOption,
+    EmbeddingsOption,
+    PhotosOption,
+    check_one_source,
+    embed_names,
+    load_vectors,
+)
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.embedding import AlignedOption, CacheOption, EmbeddingsOption
 from arcwise.cli.folds import parse_folds
 from arcwise.cli.options import (
     DetectorOption,
@@ -32,6 +31,7 @@ from arcwise.cli.sources import (
     Wanted,
     open_source,
 )
+from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption
 from arcwise.errors import ArcwiseError, SettingsError
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from arcwise.cli.embedding import AlignedOption, embed_crops
 from arcwise.cli.options import (
     DetectorOption,
     FlipOption,
@@ -26,6 +25,7 @@ from arcwise.cli.options import (
     resolve_photos,
 )
 from arcwise.cli.show import check_output, print_json, print_table, report_unreadable, watch
+from arcwise.cli.vectors import AlignedOption, embed_crops
 from arcwise.errors import InputError, ManyFacesError, NoFaceError
 
 if TYPE_CHECKING:

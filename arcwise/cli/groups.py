@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.embedding import AlignedOption, CacheOption, EmbeddingsOption
 from arcwise.cli.folds import parse_folds
 from arcwise.cli.options import (
     DetectorOption,
@@ -38,6 +37,7 @@ from arcwise.cli.sources import (
     Wanted,
     open_source,
 )
+from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption
 from arcwise.errors import InputError, SettingsError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arcwise.cli.embedding import AlignedOption, CacheOption, EmbeddingsOption, MirrorOption
 from arcwise.cli.labeled import FailedOption, digest_data, make_table
 from arcwise.cli.lineup import (
     NonMatedOption,
@@ -47,6 +46,7 @@ from arcwise.cli.reporting import (
     wants_drawings,
 )
 from arcwise.cli.twins import LeakOption, OnLeak, find_equal, find_twins, treat_leaks
+from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption, MirrorOption
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from arcwise.cli.embedding import EmbeddingsOption, load_vectors
 from arcwise.cli.options import (
     JsonOption,
     ModelOption,
@@ -28,6 +27,7 @@ from arcwise.cli.reporting import (
     wants_drawings,
 )
 from arcwise.cli.show import count, make_printable, print_note, watch
+from arcwise.cli.vectors import EmbeddingsOption, load_vectors
 from arcwise.errors import InputError, SettingsError
 
 if TYPE_CHECKING:

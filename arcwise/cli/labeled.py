@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from arcwise.cli.embedding import embed_names, load_vectors
 from arcwise.cli.show import make_printable
+from arcwise.cli.vectors import embed_names, load_vectors
 from arcwise.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.embedding import embed_names, load_vectors
 from arcwise.cli.show import count, print_note
 from arcwise.cli.twins import OnLeak
+from arcwise.cli.vectors import embed_names, load_vectors
 
 if TYPE_CHECKING:
     from arcwise.evaluate.identification.lineup import Lineup, Split

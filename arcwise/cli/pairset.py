@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from arcwise.cli.embedding import check_one_source, embed_crops, embed_names, load_vectors
 from arcwise.cli.folds import keep_pairs
 from arcwise.cli.show import make_printable, print_note
+from arcwise.cli.vectors import check_one_source, embed_crops, embed_names, load_vectors
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:

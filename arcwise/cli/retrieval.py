@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arcwise.cli.embedding import (
-    AlignedOption,
-    CacheOption,
-    EmbeddingsOption,
-    PhotosOption,
-    check_one_source,
-)
 from arcwise.cli.labeled import (
     FailedOption,
     OnlyOption,
@@ -48,6 +41,13 @@ from arcwise.cli.reporting import (
     wants_drawings,
 )
 from arcwise.cli.show import count, print_note
+from arcwise.cli.vectors import (
+    AlignedOption,
+    CacheOption,
+    EmbeddingsOption,
+    PhotosOption,
+    check_one_source,
+)
 from arcwise.errors import InputError, SettingsError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcwise.cli.embedding import embed_names, load_vectors
 from arcwise.cli.options import open_recognizer
+from arcwise.cli.vectors import embed_names, load_vectors
 from arcwise.errors import DatasetError, GalleryError, ModelError, SettingsError
 
 if TYPE_CHECKING:

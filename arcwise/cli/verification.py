@@ -9,13 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arcwise.cli.embedding import (
-    AlignedOption,
-    CacheOption,
-    EmbeddingsOption,
-    MirrorOption,
-    PhotosOption,
-)
 from arcwise.cli.folds import parse_folds
 from arcwise.cli.leakage import find_leak
 from arcwise.cli.options import (
@@ -39,6 +32,13 @@ from arcwise.cli.reporting import (
     describe_run,
     tell,
     wants_drawings,
+)
+from arcwise.cli.vectors import (
+    AlignedOption,
+    CacheOption,
+    EmbeddingsOption,
+    MirrorOption,
+    PhotosOption,
 )
 from arcwise.errors import InputError
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arcwise.cli.embedding import check_one_source, embed_crops, embed_names, load_vectors
 from arcwise.cli.run import run
+from arcwise.cli.vectors import check_one_source, embed_crops, embed_names, load_vectors
 from arcwise.encode import write_image
 from arcwise.errors import InputError, ModelMismatchError, SettingsError
 from arcwise.evaluate.vectors.cache import list_caches

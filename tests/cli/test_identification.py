@@ -177,7 +177,7 @@ def test_ranks_and_a_threshold_are_chosen(call: Call, album: Path) -> None:
 
 
 def test_saved_embeddings_give_the_same_numbers(call: Call, album: Path, tmp_path: Path) -> None:
-    from arcwise.cli.embedding import embed_names
+    from arcwise.cli.vectors import embed_names
     from arcwise.evaluate.vectors.embedded import save_embeddings
     from arcwise.photos import open_photos
 

@@ -140,7 +140,7 @@ def test_saved_vectors_give_the_same_numbers_as_their_photos(
     monkeypatch: pytest.MonkeyPatch,
     drawn: dict[str, DrawnPhoto],
 ) -> None:
-    from arcwise.cli.embedding import embed_names
+    from arcwise.cli.vectors import embed_names
     from arcwise.evaluate.vectors.embedded import save_embeddings
     from arcwise.photos import open_photos
 
