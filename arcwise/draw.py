@@ -249,7 +249,8 @@ def _paste_fitted(sheet: Image, image: Image, at_xy: tuple[int, int], cell_px: i
 
 def _render_fitted(label: str, text_px: int, width_px: int) -> NDArray[np.uint8]:
     """The label on one line, shortened until it fits: (h, w) 0..255, w is 0 when none is left."""
-    text = " ".join(label.split())
+    # OpenCV 5 ends the process at a letter that is none, as a file name that is no text has it.
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(label.split()))
     mask = _render_text(text, text_px)
     while mask.shape[1] > width_px and text:
         # The share that fits is a good guess; one letter less each time makes sure of an end.

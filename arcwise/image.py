@@ -161,7 +161,10 @@ def _read_file(file: OpenFile, name: str, *, size_bytes: int = 0) -> bytes:
     recognize_format(head, name=name)  # before a film of gigabytes is read to its end
     if size_bytes > _MAX_FILE_BYTES:
         raise ImageError(f"{name} has {size_bytes} bytes", hint="a photo has at most 1 GiB")
-    return head + file.read()
+    content = head + file.read(_MAX_FILE_BYTES)  # a device has no size, and no end
+    if len(content) > _MAX_FILE_BYTES:
+        raise ImageError(f"{name} does not end", hint="a photo has at most 1 GiB")
+    return content
 
 
 def _pixels_of_array(array: NDArray[Any]) -> Image:

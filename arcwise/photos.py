@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sized
@@ -248,7 +249,7 @@ def find_people(folder: str | os.PathLike[str]) -> PeopleFolder:
     for entry in _list_folder(root):
         if entry.is_dir():
             people.setdefault(entry.name, []).extend(_walk_photos(entry))
-        elif _is_photo(entry):
+        elif _is_photo(entry) and not _is_device(entry):
             people.setdefault(entry.stem, []).append(entry)
     _refuse_empty(root, [photo for photos in people.values() for photo in photos])
     names = sorted(people, key=_natural_order)
@@ -269,8 +270,17 @@ def _walk_photos(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator
     for entry in _list_folder(folder):
         if entry.is_dir():
             yield from _walk_photos(entry, above | {real})
-        elif _is_photo(entry):
+        elif _is_photo(entry) and not _is_device(entry):
             yield entry
+
+
+def _is_device(path: Path) -> bool:
+    """A pipe, socket or device: reading it would never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link that leads nowhere is told when it is read
+        return False
+    return not stat.S_ISREG(mode)
 
 
 def _list_folder(folder: Path) -> list[Path]:

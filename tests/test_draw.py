@@ -318,3 +318,10 @@ def test_a_sheet_of_nothing_is_refused() -> None:
 def test_a_sheet_without_columns_is_refused() -> None:
     with pytest.raises(InputError, match="0 columns"):
         contact_sheet([np.zeros((8, 8, 3), np.uint8)], columns=0)
+
+
+def test_a_name_that_is_no_text_is_drawn_with_question_marks() -> None:
+    odd = "\udce4.jpg"  # as Python has a file name that is not UTF-8
+    assert np.array_equal(
+        contact_sheet([make_photo()], labels=[odd]), contact_sheet([make_photo()], labels=["?.jpg"])
+    )

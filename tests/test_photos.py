@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,17 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "root" / "circle").symlink_to(tmp_path / "root")
     found = relative(find_photos([tmp_path / "root"]), tmp_path / "root")
     assert found == ["b.jpg", "linked/a.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_pipes_and_devices_that_look_like_photos_are_left_alone(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    assert relative(find_photos([tmp_path]), tmp_path) == ["a.jpg"]
+    assert list(find_people(tmp_path).people) == ["a"]
+    with open_photos(tmp_path) as photos:
+        assert photos.names == ("a.jpg",)
 
 
 def test_what_is_missing_or_empty_is_said(tmp_path: Path) -> None:
