@@ -16,10 +16,10 @@ demo: $(READY)  ## enrolls and identifies two people of public-domain portraits,
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## everything that can run on this machine
-	$(BIN)/python -m pytest -m "" --durations=25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n auto --maxprocesses 8 --dist worksteal --durations=25
 
 quick: $(READY)  ## the tests that need neither real data nor patience
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: lint types layers test  ## what a change must pass
 

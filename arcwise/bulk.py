@@ -2,7 +2,7 @@
 
 It does not know what the vectors are for, nor people. Each photo is read once: its bytes are its
 key in the cache, and are decoded only when the cache does not know them, while the batch before is
-embedded.
+embedded. A photo that comes again in a batch is not made again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from arcwise.decode import decode_photo
 from arcwise.embed import TwoViews, to_raw
 from arcwise.errors import ImageError, InputError
 from arcwise.evaluate.vectors.cache import Cache, Entry
-from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
+from arcwise.evaluate.vectors.embedded import ABSENT, ZERO, EmbeddedPhotos
 from arcwise.image import OpenFile, pixel_digest, read_image, resize_image
 from arcwise.recognizer import Recognizer
 from arcwise.types import Embedder, Floats, Image, Select
@@ -26,8 +26,8 @@ from arcwise.types import Embedder, Floats, Image, Select
 Source = bytes | Image | OpenFile
 """A photo of many: the bytes of its file, its pixels (H, W, 3) uint8 RGB, or an open file."""
 
-MAKING = 1
-"""Raised when the same photo becomes another crop than before: what is in the cache is then old."""
+MAKING = 2
+"""Raised when a photo becomes another entry than before: what is in the cache is then old."""
 
 _BATCH_PIXELS = 32_000_000  # about 100 MB of photos held at once, as recognizer.py does
 _BATCH_ITEMS = 256  # so that the progress moves where the cache knows all of them
@@ -51,12 +51,23 @@ class Recipe:
 
 @dataclass(eq=False, slots=True)
 class _Item:
-    """A photo on its way: with pixels or an entry, and a key when that entry is to be kept."""
+    """A photo on its way: with pixels or an entry, and a key when that entry is to be kept.
+
+    Attributes:
+        name: of the photo.
+        key: in the cache.
+        image: of a crop in the size the model takes.
+        digest: of the pixels as they were read, before a crop got another size.
+        entry: what became of it.
+        same: an earlier one of the batch with the same key, whose entry it takes.
+    """
 
     name: str
     key: bytes = b""
     image: Image | None = None
+    digest: str = ""
     entry: Entry | None = None
+    same: _Item | None = None
 
 
 def embed_photos(
@@ -93,8 +104,9 @@ def embed_photos(
             if cache is not None:
                 cache.add({item.key: item.entry for item in batch if item.key and item.entry})
             for item in batch:
-                assert item.entry is not None
-                yield item.name, item.entry
+                entry = (item.same or item).entry
+                assert entry is not None
+                yield item.name, entry
 
 
 def gather_photos(
@@ -112,7 +124,7 @@ def gather_photos(
         found: name and what became of the photo.
         total: how many there are at most.
         recipe: the same as then.
-        lost: photos that were not even looked for, and why.
+        lost: photos that are not there, and how that is told.
 
     Raises:
         InputError: a name comes twice, or there are more than `total`.
@@ -122,9 +134,12 @@ def gather_photos(
     names: list[str] = []
     digests: list[str] = []
     reasons = dict(lost or {})
+    failed_digests = dict.fromkeys(reasons, ABSENT)
     for name, entry in found:
         if entry.raw is None:
             reasons[name] = entry.reason
+            if entry.digest:
+                failed_digests[name] = entry.digest
             continue
         if len(names) == total:
             raise InputError(f"there are more than the {total} photos that were announced")
@@ -141,6 +156,7 @@ def gather_photos(
         reasons=reasons,
         model=recognizer.embedder.name,
         model_digest=recognizer.embedder.digest,
+        failed_digests=failed_digests,
     )
 
 
@@ -173,15 +189,19 @@ class _Maker:
         """Whether an entry has all the views that are asked for."""
         return entry.raw is None or entry.mirrored is not None or not self.recipe.has_mirror
 
-    def decode(self, content: bytes | Image) -> Image:
-        """The pixels of a photo; of a crop in the size the model takes.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+    def prepare(self, name: str, key: bytes, content: bytes | Image) -> _Item:
+        """The photo decoded, a crop in the size the model takes; or why it cannot be decoded."""
+        image = content
         if isinstance(content, bytes):
-            content = decode_photo(content, name=_NAME, max_pixels=self.settings.max_pixels)
-        return fit_crop(content, self._embedder.crop_size_px) if self._chooser is None else content
+            try:
+                image = decode_photo(content, name=_NAME, max_pixels=self.settings.max_pixels)
+            except ImageError as exc:
+                return _Item(name, key, entry=Entry(digest_file(content), reason=str(exc)))
+        assert not isinstance(image, bytes)
+        if self._chooser is not None:
+            return _Item(name, key, image)
+        crop = fit_crop(image, self._embedder.crop_size_px)
+        return _Item(name, key, crop, pixel_digest(image))
 
     def complete(self, batch: Sequence[_Item]) -> None:
         """Give every photo of a batch that has pixels its entry."""
@@ -189,15 +209,16 @@ class _Maker:
         images = [item.image for item in items if item.image is not None]
         if not images:
             return
-        entries = self._embed(images) if self._chooser is None else self._choose(images)
+        if self._chooser is None:
+            entries = self._embed(images, [item.digest for item in items])
+        else:
+            entries = self._choose(images)
         for item, entry in zip(items, entries, strict=True):
             item.entry, item.image = entry, None
 
-    def _embed(self, crops: list[Image]) -> Iterator[Entry]:
+    def _embed(self, crops: list[Image], digests: list[str]) -> Iterator[Entry]:
         rows = to_raw(self._embedder.embed(np.stack(crops)))
-        return (
-            self._to_entry(row, pixel_digest(crop)) for row, crop in zip(rows, crops, strict=True)
-        )
+        return (self._to_entry(row, digest) for row, digest in zip(rows, digests, strict=True))
 
     def _choose(self, images: list[Image]) -> Iterator[Entry]:
         assert self._chooser is not None
@@ -215,6 +236,11 @@ class _Maker:
         if not raw.any():
             return Entry(digest, reason=ZERO)
         return Entry(digest, raw, mirrored if self.recipe.has_mirror else None)
+
+
+def digest_file(content: bytes) -> str:
+    """SHA-256 that names a photo which cannot be decoded: of the bytes of its file, hex."""
+    return hashlib.sha256(b"file " + content).hexdigest()
 
 
 def fit_crop(image: Image, size_px: int) -> Image:
@@ -238,9 +264,10 @@ def _read_batches(
     photos: Iterable[tuple[str, Source]], maker: _Maker, cache: Cache | None
 ) -> Iterator[list[_Item]]:
     batch: list[_Item] = []
+    first: dict[bytes, _Item] = {}
     n_decoded, n_pixels = 0, 0
     for name, source in photos:
-        item = _read_item(name, source, maker, cache)
+        item = _read_item(name, source, maker, cache, first)
         batch.append(item)
         if item.image is not None:
             n_decoded += 1
@@ -248,25 +275,29 @@ def _read_batches(
         is_full = n_decoded >= maker.settings.batch_size or n_pixels >= _BATCH_PIXELS
         if is_full or len(batch) >= _BATCH_ITEMS:
             yield batch
-            batch, n_decoded, n_pixels = [], 0, 0
+            batch, first, n_decoded, n_pixels = [], {}, 0, 0
     if batch:
         yield batch
 
 
-def _read_item(name: str, source: Source, maker: _Maker, cache: Cache | None) -> _Item:
-    """A photo with its key, and its entry where that is known or it cannot be decoded."""
+def _read_item(
+    name: str, source: Source, maker: _Maker, cache: Cache | None, first: dict[bytes, _Item]
+) -> _Item:
+    """A photo with its key, and its entry where that is known or it cannot be decoded.
+
+    `first` has the photos of this batch by their keys.
+    """
     try:
         content = _fetch(source)
     except InputError as exc:  # of the disk, not of the photo: no key, so it is not kept
         return _Item(name, entry=Entry(reason=str(exc)))
     key = maker.key_of(content)
+    if key in first:
+        return _Item(name, same=first[key])
     entry = cache.find(key) if cache is not None else None
     if entry is not None and maker.is_enough(entry):
         return _Item(name, entry=entry)
-    try:
-        return _Item(name, key, image=maker.decode(content))
-    except ImageError as exc:
-        return _Item(name, key, entry=Entry(reason=str(exc)))
+    return first.setdefault(key, maker.prepare(name, key, content))
 
 
 def _fetch(source: Source) -> bytes | Image:

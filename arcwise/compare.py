@@ -13,7 +13,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -28,7 +28,18 @@ IDENTIFY_FPIR = 1e-2
 UNCALIBRATED_SIMILARITY = 0.40
 """Used when nothing is known of a model: the default of InsightFace's own server."""
 _SUFFIX = ".calibration.json"
-_VERSIONS = (1, 2)  # 2 came with the probability
+_VERSIONS = (1, 2, 3)  # 2 came with the probability, 3 with the views
+MeasuredViews = Literal["none", "sum"]
+"""What became of the mirror images of the photos: left out, or their vectors added."""
+_MEASURED = {
+    "none": "measured without the mirror image",
+    "sum": "measured with the mirror image",
+}
+_APPLIED = {
+    "none": "applied without it",
+    "sum": "applied with it",
+    "concat": "applied with it behind the original",
+}
 
 
 def cosine_similarity(a: Floats, b: Floats) -> Floats:
@@ -118,10 +129,14 @@ class ProbabilityCurve:
         return float(np.interp(similarity, self.similarities, self.probabilities))
 
     def reach(self, probability: float) -> float:
-        """The least similarity that has a probability; -1 where all have it, 1 where none has."""
+        """The least similarity that has a probability, or more.
+
+        Returns:
+            The similarity; -1 where all have it, the next number above 1 where none has.
+        """
         above = int(np.searchsorted(self.probabilities, probability))  # the first not below it
         if above in (0, len(self.probabilities)):
-            return 1.0 if above else -1.0
+            return math.nextafter(1.0, 2.0) if above else -1.0
         around = slice(above - 1, above + 1)
         return float(np.interp(probability, self.probabilities[around], self.similarities[around]))
 
@@ -137,6 +152,8 @@ class Calibration:
         data_digest: SHA-256 that names the pairs.
         date: ISO 8601.
         probability: that two photos show one person, or None where it was not measured.
+        views: what became of the mirror images in the vectors it was measured on; None where that
+            is not known.
     """
 
     model_digest: str
@@ -146,10 +163,13 @@ class Calibration:
     data_digest: str
     date: str
     probability: ProbabilityCurve | None = None
+    views: MeasuredViews | None = None
 
     def __post_init__(self) -> None:
         if not self.points:
             raise InputError("a calibration needs at least one point")
+        if self.views not in (None, *get_args(MeasuredViews)):
+            raise InputError(f"the views of a calibration are {self.views!r}, not none or sum")
         for before, after in pairwise(self.points):
             if not (after.fmr < before.fmr and after.similarity >= before.similarity):
                 raise InputError(
@@ -183,6 +203,12 @@ class Calibration:
         """
         return self.probability.at(similarity) if self.probability else None
 
+    def caveat_of(self, views: Literal["none", "sum", "concat"]) -> str:
+        """What to know where the thresholds are applied to vectors of other views, or nothing."""
+        if self.views in (None, views):
+            return ""
+        return f"{_MEASURED[self.views]}, {_APPLIED[views]}"
+
     def check_model(self, model_digest: str, *, place: Path | None = None) -> None:
         """Refuse a calibration of another model.
 
@@ -202,10 +228,11 @@ class Calibration:
 
     def to_json(self) -> str:
         """The text of a calibration file (docs/thresholds.md); `load` reads it."""
-        plain = {"version": 2} | asdict(self)
-        if self.probability is None:  # so that an older arcwise reads it
-            plain["version"] = 1
-            del plain["probability"]
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        version = 3 if "views" in known else 2 if "probability" in known else 1
+        plain = {"version": version} | known  # the least, so that an older arcwise reads it
+        if "probability" in plain:  # it is long: last
+            plain["probability"] = plain.pop("probability")
         return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
     def save(self, path: Path | str) -> Path:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # two photos are compared without loading what a gallery need
 AMBIGUOUS_MARGIN = 0.05
 """Two people closer than this are not told apart; the margin of InsightFace PersonAnalysis."""
 SURE_NO, SURE_YES = 0.1, 0.9
-"""A no is sure up to the first probability, a yes from the second on: our choice."""
+"""A no is sure below the first probability, a yes from the second on: our choice."""
 
 
 def decide_match(face: Face, ranked: Sequence[Candidate], threshold: Threshold) -> Match:
@@ -79,7 +79,7 @@ def decide_pair(
     """Whether two faces are of one person, and how sure that is.
 
     The threshold alone decides. The answer is uncertain where the probability is known and does
-    not clearly say the same: a yes below 0.9, or a no above 0.1.
+    not clearly say the same: a yes below 0.9, or a no at 0.1 or above; see `uncertain_band`.
 
     Args:
         similarity: cosine of the two.
@@ -93,7 +93,8 @@ def decide_pair(
     probability, is_uncertain = None, None
     if curve is not None:
         probability = curve.at(similarity)
-        is_uncertain = probability < SURE_YES if is_match else probability > SURE_NO
+        low, high = uncertain_band(curve, threshold.similarity)
+        is_uncertain = low <= similarity < high
         why += f"; probability of one person {probability:.3f} ({curve.prior:g} beforehand)"
         why += ", uncertain" if is_uncertain else ""
     return Comparison(
@@ -110,6 +111,9 @@ def decide_pair(
 
 def uncertain_band(curve: ProbabilityCurve, threshold: float) -> tuple[float, float]:
     """The similarities whose answer is uncertain: from the first up to, but not at, the second.
+
+    The first is that of probability 0.1, or the threshold where that is lower; the second that of
+    0.9, or the threshold where that is higher. It is above 1 where nothing has 0.9.
 
     Args:
         curve: the probability.

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arcwise.bulk import Recipe, Source, embed_photos, fit_crop, gather_photos
+from arcwise.bulk import Recipe, Source, digest_file, embed_photos, fit_crop, gather_photos
 from arcwise.encode import encode_image
 from arcwise.errors import InputError
 from arcwise.evaluate.vectors.cache import Cache
-from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
+from arcwise.evaluate.vectors.embedded import ABSENT, ZERO, EmbeddedPhotos
 from arcwise.image import pixel_digest, resize_image
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
@@ -169,7 +169,44 @@ def test_names_twice_and_photos_that_were_not_announced_are_refused(
             gather_photos(recognizer, found, total=total, recipe=recipe)
 
 
+def test_photos_without_a_vector_are_known_by_their_pixels_or_bytes(
+    recognizer: Recognizer, cache: Cache
+) -> None:
+    recipe = Recipe(select="only")
+    wanted = {
+        "text.jpg": digest_file(b"no photo at all"),
+        "empty.jpg": digest_file(b""),
+        "nobody.png": pixel_digest(np.full((90, 80, 3), 77, np.uint8)),
+        "both.png": pixel_digest(DRAWN["both.png"].image),
+    }
+    for _ in range(2):  # the second time from the cache
+        assert embed(recognizer, FILES | BROKEN, recipe, cache).failed_digests == wanted
+    nothing = gather_photos(recognizer, [], total=0, recipe=recipe, lost={"a.jpg": "not there"})
+    assert nothing.failed_digests == {"a.jpg": ABSENT}
+
+
+@pytest.mark.parametrize("is_aligned", [True, False])
+def test_what_comes_again_in_a_batch_is_made_once(recognizer: Recognizer, is_aligned: bool) -> None:
+    files = CROPS if is_aligned else FILES
+    again = {f"{name} again": content for name, content in list(files.items())[:2]}
+    photos = dict(list(files.items())[:2]) | again | {"bad": b"x", "bad again": b"x"}
+    embedded = embed(recognizer, photos, Recipe(is_aligned=is_aligned, has_mirror=False))
+    assert n_embedded(recognizer) == 2
+    np.testing.assert_array_equal(embedded.raw[:2], embedded.raw[2:])
+    assert embedded.digests[:2] == embedded.digests[2:]
+    assert embedded.reasons["bad"] == embedded.reasons["bad again"]
+
+
 # ── crops of other sizes ──
+
+
+def test_the_digest_is_that_of_the_picture_as_it_was_read(recognizer: Recognizer) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (112, 150, 3), np.uint8)
+    other = wide.copy()
+    other[:, 0] = 0  # outside the square in the middle
+    embedded = embed(recognizer, {"a": wide, "b": other}, Recipe(is_aligned=True))
+    np.testing.assert_allclose(embedded.raw[0], embedded.raw[1], rtol=1e-5)
+    assert embedded.digests == (pixel_digest(wide), pixel_digest(other))
 
 
 @pytest.mark.parametrize("size_px", [50, 112, 224])

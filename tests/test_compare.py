@@ -127,7 +127,7 @@ def test_a_written_calibration_is_read(tmp_path: Path) -> None:
 
 
 def test_a_saved_calibration_is_read_again_and_looks_like_the_page(tmp_path: Path) -> None:
-    calibration = dataclasses.replace(CALIBRATION, probability=CURVE)
+    calibration = dataclasses.replace(CALIBRATION, probability=CURVE, views="none")
     path = calibration.save(tmp_path / "new" / "calibration.json")
     assert Calibration.load(path) == calibration
     plain = json.loads(path.read_text())
@@ -143,21 +143,43 @@ def test_without_a_probability_the_file_is_the_one_that_older_versions_read(
     tmp_path: Path,
 ) -> None:
     plain = json.loads(CALIBRATION.save(tmp_path / "c.json").read_text())
-    assert (plain["version"], "probability" in plain) == (1, False)
+    assert (plain["version"], "probability" in plain, "views" in plain) == (1, False, False)
+    known = dataclasses.replace(CALIBRATION, probability=CURVE)
+    assert json.loads(known.to_json())["version"] == 2
+    assert json.loads(dataclasses.replace(known, views="sum").to_json())["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("measured", "applied", "caveat"),
+    [
+        (None, "sum", ""),
+        ("none", "none", ""),
+        ("none", "sum", "measured without the mirror image, applied with it"),
+        ("sum", "none", "measured with the mirror image, applied without it"),
+        ("sum", "concat", "measured with the mirror image, applied with it behind the original"),
+    ],
+)
+def test_a_threshold_on_other_vectors_than_it_was_measured_on_says_so(
+    measured: Any, applied: Any, caveat: str
+) -> None:
+    assert dataclasses.replace(CALIBRATION, views=measured).caveat_of(applied) == caveat
 
 
 def test_the_shipped_calibration_is_read_and_decides_as_ever() -> None:
     folder = Path(__file__).parents[1] / "arcwise" / "zoo" / "shipped"
     calibration = Calibration.load(folder / "compact-lfw.calibration.json")
     assert calibration.similarity_at(1e-3) == pytest.approx(0.54146920, abs=1e-6)
+    assert calibration.views == "none"
+    text = (folder / "compact-lfw.calibration.json").read_text(encoding="utf-8")
+    assert calibration.to_json() == text
     known = [calibration.probability_at(similarity) for similarity in (0.0, 0.3, 0.7)]
     assert known == pytest.approx([0.0025, 0.626, 0.9975], abs=1e-3)
 
 
 def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
-    path.write_text(json.dumps(dataclasses.asdict(CALIBRATION) | {"version": 3}))
-    with pytest.raises(InputError, match="its version is 3"):
+    path.write_text(json.dumps(dataclasses.asdict(CALIBRATION) | {"version": 4}))
+    with pytest.raises(InputError, match="its version is 4"):
         Calibration.load(path)
 
 
@@ -186,9 +208,9 @@ def test_a_calibration_without_a_probability_says_nothing_of_it() -> None:
 @given(st.floats(0.001, 0.999))
 def test_the_similarity_of_a_probability_is_the_least_that_has_it(probability: float) -> None:
     found = CURVE.reach(probability)
-    if found in (-1.0, 1.0):
+    if not -1 < found <= 1:
         assert (CURVE.at(-1) >= probability) == (found == -1.0)
-        assert (CURVE.at(1) < probability) == (found == 1.0)
+        assert (CURVE.at(1) < probability) == (found > 1.0)
     else:
         assert CURVE.at(found) == pytest.approx(probability)
         assert CURVE.at(found - 1e-6) < probability + 1e-9
@@ -227,6 +249,8 @@ def point(**changes: Any) -> dict[str, Any]:
         broken(points=[point(similarity=1.5)]),
         broken(colour="blue"),
         broken(version=[]),
+        broken(views="concat"),
+        broken(views=[]),
         broken(probability=7),
         broken(probability={}),
         broken(probability=curve(prior=0.0)),

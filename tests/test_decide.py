@@ -32,9 +32,19 @@ def test_without_a_probability_nothing_is_said_of_certainty():
 
 @pytest.mark.parametrize(
     ("similarity", "is_uncertain"),
-    [(0.05, False), (0.1, False), (0.15, True), (0.39, True), (0.41, True), (0.95, False)],
+    [
+        (0.05, False),
+        (0.099, False),
+        (0.1, True),
+        (0.15, True),
+        (0.39, True),
+        (0.41, True),
+        (0.95, False),
+    ],
 )
-def test_a_yes_below_nine_in_ten_and_a_no_above_one_in_ten_are_uncertain(similarity, is_uncertain):
+def test_a_yes_below_nine_in_ten_and_a_no_from_one_in_ten_on_are_uncertain(
+    similarity, is_uncertain
+):
     answer = decide_pair(similarity, THRESHOLD, calibrate(0.0, 1.0))
     assert answer.probability == pytest.approx(similarity)
     assert answer.is_uncertain is is_uncertain
@@ -55,6 +65,9 @@ def test_a_no_is_uncertain_where_the_probability_says_yes():
         calibrate(0.0, 0.95, 1.0, similarities=(0.0, 0.2, 1.0)),
         calibrate(0.0, 0.05, 1.0, similarities=(0.0, 0.6, 1.0)),
         calibrate(0.2, 0.8),
+        calibrate(0.1, 0.1, 0.8, similarities=(-0.5, 0.3, 1.0)),
+        calibrate(0.0, 0.1, 0.1, 0.9, 0.9, 1.0, similarities=(-0.5, 0.1, 0.3, 0.5, 0.8, 1.0)),
+        calibrate(0.0, 0.9),
         calibrate(0.95, 0.99),
         calibrate(0.01, 0.05),
     ],
@@ -62,7 +75,10 @@ def test_a_no_is_uncertain_where_the_probability_says_yes():
 def test_the_band_holds_the_similarities_whose_answer_is_uncertain(calibration):
     low, high = uncertain_band(calibration.probability, THRESHOLD.similarity)
     assert low <= THRESHOLD.similarity <= high
-    for hundredth in range(-99, 100):
-        similarity = hundredth / 100 + 0.0033  # beside the ends
+    curve = calibration.probability
+    beside = [hundredth / 100 + 0.0033 for hundredth in range(-99, 99)]
+    for similarity in (*beside, *curve.similarities, -1.0, 1.0):
         answer = decide_pair(similarity, THRESHOLD, calibration)
         assert answer.is_uncertain is (low <= similarity < high)
+        says_no = curve.at(similarity) >= 0.1 and not answer.is_match
+        assert answer.is_uncertain is (says_no or (answer.is_match and curve.at(similarity) < 0.9))

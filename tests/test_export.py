@@ -43,6 +43,8 @@ from arcwise.train.config import TrainConfig
 from arcwise.zoo.card import InputContract, License, ModelCard, load_card
 from arcwise.zoo.registry import Model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 DIMENSION = 32
 trace = arcwise.export._trace  # some tests replace it

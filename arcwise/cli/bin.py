@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arcwise.cli.options import JsonOption
-from arcwise.cli.show import check_output, count, make_printable, print_json, print_note, watch
+from arcwise.cli.reporting import check_beside
+from arcwise.cli.show import count, make_printable, print_json, print_note, watch
 from arcwise.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def make_bin(
     from arcwise.evaluate.sets.pairset import open_pairs
     from arcwise.photos import open_photos
 
-    check_output(out, (pairs, photos), PACK_SUFFIXES)
+    check_beside(out, (pairs, photos), PACK_SUFFIXES)
     print_note("[1/2] reading pairs and crops")
     with open_photos(photos) as archive:
         listed = open_pairs(pairs, photos=archive.names, n_folds=folds, set_name=set_name)

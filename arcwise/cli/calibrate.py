@@ -24,17 +24,19 @@ from arcwise.cli.reporting import check_beside, check_out
 from arcwise.cli.show import make_printable, print_json, print_note, print_table
 from arcwise.cli.sources import (
     FoldsOption,
+    GalleryPeopleOption,
     LabeledPhotosOption,
     PairsOption,
-    PeopleOption,
     Source,
     Wanted,
     open_source,
 )
+from arcwise.cli.thresholds import find_calibration
 from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption
-from arcwise.errors import ArcwiseError, SettingsError
+from arcwise.errors import ArcwiseError, DatasetError, SettingsError
 
 if TYPE_CHECKING:
+    from arcwise.compare import Calibration
     from arcwise.evaluate.calibrate.labeled import ScoredPhotos
     from arcwise.evaluate.calibrate.probability import ProbabilityReport
     from arcwise.evaluate.calibrate.thresholds import CalibrationReport
@@ -77,7 +79,7 @@ _MOST_NOTES = 10  # of one kind; --json names all
 
 def calibrate(
     photos: LabeledPhotosOption = None,
-    gallery: PeopleOption = None,
+    gallery: GalleryPeopleOption = None,
     embeddings: EmbeddingsOption = None,
     pairs: PairsOption = None,
     folds: FoldsOption = None,
@@ -112,7 +114,10 @@ def calibrate(
     check_out(report, [*wanted.places, place])
     data = ", ".join(map(str, wanted.places))
     aim = f"FPIR {fpir:g} among {people:,} people, " if fpir and people else ""
-    _measure(source, rate, prior, place, report, aim=aim, as_json=as_json, data=data)
+    former = find_calibration(settings, source.recognizer, source.model_digest)
+    if out is not None or into_gallery is not None:
+        former = None  # what decides without being named stays as it is
+    _measure(source, rate, prior, place, report, former, aim=aim, as_json=as_json, data=data)
 
 
 def _choose_rate(
@@ -163,6 +168,7 @@ def _measure(
     prior: float,
     place: Path,
     out: Path | None,
+    former: Calibration | None,
     *,
     aim: str,
     as_json: bool,
@@ -181,12 +187,14 @@ def _measure(
         model_digest=source.model_digest,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         probability=found.curve if found else None,
+        views=source.views,
     )
+    change = _tell_change(former, calibration)
     calibration.save(place)
     threshold = choose_threshold(calibration, None).similarity
     band = uncertain_band(found.curve, threshold) if found else None
     if out is not None:
-        from arcwise.cli.sheet import write_sheet
+        from arcwise.cli.calibration import write_sheet
 
         write_sheet(out, source, scored, report, found, band, data=data)
     if as_json:
@@ -200,8 +208,34 @@ def _measure(
         _show(report, source.model, aim)
         _show_probability(found, band)
         typer.echo(f"wrote {make_printable(str(place))}")
+        if change:
+            typer.echo(change)
     for note in _list_notes(report):
         print_note(make_printable(note))
+
+
+def _tell_change(former: Calibration | None, calibration: Calibration) -> str:
+    """What becomes of decisions when this calibration takes the place of the former one.
+
+    Raises:
+        DatasetError: the former one reaches the rate that `compare` aims at, this one does not.
+    """
+    from arcwise.compare import COMPARE_FMR, choose_threshold
+
+    if former is None:
+        return ""
+    before, after = choose_threshold(former, None), choose_threshold(calibration, None)
+    change = (
+        f"compare decides at {after.similarity:.4f} instead of {before.similarity:.4f} (that rests "
+        f"on {former.n_people:,} people)"
+    )
+    if before.calibrated and not after.calibrated:
+        raise DatasetError(
+            f"{calibration.n_people:,} people do not support FMR {COMPARE_FMR:.0e}, which the "
+            f"calibration in use does: {change}. Nothing was written",
+            hint="give photos of more people, or another place: --out FILE, --into-gallery FILE",
+        )
+    return f"from now on, {change}"
 
 
 def _fit_probability(scored: ScoredPhotos, prior: float) -> ProbabilityReport | None:
@@ -262,17 +296,21 @@ def _show_probability(found: ProbabilityReport | None, band: tuple[float, float]
     )
     typer.echo(
         f"probability of one person, {found.curve.prior:g} beforehand: {found.curve.method} is "
-        f"kept ({tried}; on people that were not fitted)"
+        f"kept ({tried}; on people that were not fitted, slightly optimistic as they chose it)"
     )
     typer.echo(f"uncertain from {band[0]:.4f} to {band[1]:.4f}")
 
 
 def _list_notes(report: CalibrationReport) -> Iterator[str]:
     """What to know about the numbers, one line each."""
+    from arcwise.evaluate.calibrate.thresholds import lacks_twice
+
     if report.next_rate:
         yield f"note: {report.next_rate.text}"
     if not report.n_genuine:
         yield "note: nobody has two photos, so nothing is known of FNMR, EER and accuracy"
+    elif lack := lacks_twice(report.n_twice):
+        yield f"note: an interval of FNMR {lack}"
     first = report.closest[0]
     yield (
         f"note: the most alike strangers are {first.a} and {first.b}, {first.similarity:.3f}: "

@@ -11,9 +11,7 @@ from arcwise.cli.labeled import (
     FailedOption,
     OnlyOption,
     Wanted,
-    digest_data,
     embed_wanted,
-    find_maker,
     label_photos,
     list_failed,
     make_table,
@@ -37,10 +35,13 @@ from arcwise.cli.reporting import (
     ToleranceOption,
     check_out,
     describe_run,
+    digest_photos,
+    name_apart,
     tell,
     wants_drawings,
 )
 from arcwise.cli.show import count, print_note
+from arcwise.cli.thresholds import ThresholdOption, find_calibration, list_thresholds
 from arcwise.cli.vectors import (
     AlignedOption,
     CacheOption,
@@ -48,7 +49,6 @@ from arcwise.cli.vectors import (
     PhotosOption,
     check_one_source,
 )
-from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
     from arcwise.compare import Threshold
@@ -59,16 +59,15 @@ if TYPE_CHECKING:
     from arcwise.types import Floats
 
 _N_POINTS = 200  # of a curve
+_BEST = "At the best BCubed F"
+_GIVEN = "At the given threshold"
+_USUAL = "At the threshold of compare"
 _LINKAGES = {
     "average": "average: the mean similarity of all pairs of photos of the two",
     "components": "components: the similarity of the two most alike photos of the two",
 }
 LinkageOption = Annotated[
     Literal["average", "components"], typer.Option("--linkage", help="When two clusters are one.")
-]
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option("--threshold", help="Score this similarity, cosine, as well."),
 ]
 
 
@@ -97,8 +96,6 @@ def clusters(
     from arcwise.evaluate.clusters.linkage import LINKAGES  # without scipy, told before the work
 
     check_one_source(photos, embeddings)
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise SettingsError(f"--threshold is {threshold}", hint="a cosine lies in -1..1")
     check_out(out, [place for place in (photos, embeddings) if place], expected=expected)
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     recognizer = open_recognizer(settings, model=model, detector=detector)
@@ -125,8 +122,8 @@ def clusters(
         "Clusters",
         embedded,
         data=wanted.data,
-        data_digest=digest_data(embedded),
-        sections=_describe(embedded, report, has_figure=wants_drawings(out)),
+        data_digest=digest_photos(embedded),
+        sections=_describe(report, has_figure=wants_drawings(out)),
         values=report.to_dict() | {"failed_photos": list_failed(embedded.reasons)},
     )
     tell(document, out=out, as_json=as_json, expected=expected, tolerance=tolerance)
@@ -139,20 +136,11 @@ def _fixed_thresholds(
     recognizer: Recognizer, embedded: EmbeddedPhotos, wanted: Wanted, given: float | None
 ) -> list[Threshold]:
     """Thresholds that were chosen elsewhere: the calibrated one of `compare`, and the given one."""
-    from arcwise.compare import Threshold, choose_threshold
-
-    thresholds = []
-    known: Recognizer | None = recognizer
-    if wanted.embeddings is not None and not wanted.has_model:
-        maker = find_maker(recognizer.settings, embedded.model_digest)
-        known = open_recognizer(recognizer.settings, model=maker) if maker else None
-    calibration = known.calibration if known is not None else None
-    if calibration is not None:
-        rests_on = f"on {calibration.n_people:,} people, {calibration.date[:10]}"
-        thresholds.append(choose_threshold(calibration, None).with_caveat(rests_on))
-    if given is not None:
-        thresholds.append(Threshold(given, None, False, "given"))
-    return thresholds
+    is_maker = wanted.embeddings is None or wanted.has_model
+    calibration = find_calibration(
+        recognizer.settings, recognizer if is_maker else None, embedded.model_digest
+    )
+    return list_thresholds(calibration, given, views=wanted.views)
 
 
 def _measure(
@@ -179,22 +167,26 @@ def _measure(
     )
 
 
-def _describe(
-    embedded: EmbeddedPhotos, report: ClusterReport, *, has_figure: bool
-) -> list[Section]:
+def _describe(report: ClusterReport, *, has_figure: bool) -> list[Section]:
     from arcwise.evaluate.report import Section
+    from arcwise.evaluate.row import Row
 
     head = Section(
-        title=embedded.model or "saved embeddings",
+        title="Clusters",
         rows=tuple(report.head_rows()),
         tables=(_tabulate(report),),
         figures=(_draw(report),) if has_figure else (),
     )
     cuts = [
-        Section(f"Threshold {cut.similarity:.4f}: {cut.why}", tuple(cut.scores.rows()))
-        for cut in (*report.at, report.best)
+        Section(title, (Row("threshold", f"{cut.similarity:.4f}", cut.why), *cut.scores.rows()))
+        for title, cut in (*zip(_name_cuts(report), report.at, strict=True), (_BEST, report.best))
     ]
     return [head, *cuts]
+
+
+def _name_cuts(report: ClusterReport) -> list[str]:
+    """Titles by the role of each threshold, so that those of two models stand side by side."""
+    return name_apart(_GIVEN if cut.why.startswith("given") else _USUAL for cut in report.at)
 
 
 def _tabulate(report: ClusterReport) -> Table:

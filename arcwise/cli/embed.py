@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from arcwise.types import Faces, Floats
 
 WhichFaces = Literal["all", "largest", "center", "only"]
+_NO_FACE = "no face was found"  # as choose.py says it
 
 
 def embed(
@@ -61,7 +63,7 @@ def embed(
     with ExitStack() as stack:
         named = _name_photos(photos, stack)
         if out:
-            check_output(out, [*photos, *(source for _, source in named)], (".npz", ".parquet"))
+            check_output(out, [*photos, *_list_files(named)], (".npz", ".parquet"))
         if aligned:
             found = _embed_aligned(recognizer, named, flip=flip)
         else:
@@ -99,7 +101,15 @@ class _Found:
     errors: list[InputError]
 
 
-def _name_photos(given: Sequence[str], stack: ExitStack) -> list[tuple[str, PhotoSource]]:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A photo by its name; each opening begins anew, so that none of many is held."""
+
+    name: str
+    open: Callable[[], PhotoSource]
+
+
+def _name_photos(given: Sequence[str], stack: ExitStack) -> list[_Named]:
     """Photos with their names; those of one folder or archive have the names they have in it."""
     from arcwise.image import describe_source
     from arcwise.photos import open_photos
@@ -107,13 +117,23 @@ def _name_photos(given: Sequence[str], stack: ExitStack) -> list[tuple[str, Phot
     root = Path(given[0]).expanduser()
     if len(given) == 1 and given[0] != "-" and (root.is_dir() or zipfile.is_zipfile(root)):
         archive = stack.enter_context(open_photos(root))
-        return [(name, archive.open(name)) for name in archive.names]
-    return [(describe_source(source), source) for source in resolve_photos(given)]
+        return [_Named(name, partial(archive.open, name)) for name in archive.names]
+
+    def give(source: PhotoSource) -> PhotoSource:
+        return source
+
+    sources = resolve_photos(given)
+    return [_Named(describe_source(source), partial(give, source)) for source in sources]
+
+
+def _list_files(named: Sequence[_Named]) -> Iterator[str]:
+    """Paths of the photos that were given as files."""
+    return (source for photo in named if isinstance(source := photo.open(), str))
 
 
 def _embed_faces(
     recognizer: Recognizer,
-    named: Sequence[tuple[str, PhotoSource]],
+    named: Sequence[_Named],
     *,
     select: WhichFaces,
     flip: bool,
@@ -128,28 +148,32 @@ def _embed_faces(
         detector=recognizer.detector,
         settings=recognizer.settings,
     )
-    sources = [source for _, source in named]
+    sources = (photo.open() for photo in named)
     found = (
         finder.analyze_many(sources)
         if select == "all"
         else finder.choose_many(sources, select=select)
     )
-    results = list(watch(found, total=len(sources), doing="embedding"))
-    return _gather_faces(recognizer, [name for name, _ in named], results, has_mirror=flip)
+    results = list(watch(found, total=len(named), doing="embedding"))
+    return _gather_faces(recognizer, named, results, has_mirror=flip)
 
 
 def _gather_faces(
-    recognizer: Recognizer, names: Sequence[str], results: Sequence[Faces], *, has_mirror: bool
+    recognizer: Recognizer, named: Sequence[_Named], results: Sequence[Faces], *, has_mirror: bool
 ) -> _Found:
     import numpy as np
 
     from arcwise.evaluate.vectors.embedded import ZERO, EmbeddedPhotos
 
     embedder = recognizer.embedder
-    rows, kept, reasons, errors = [], [], {}, []
-    for name, result in zip(names, results, strict=True):
+    names = [photo.name for photo in named]
+    rows, kept, reasons, digests, errors = [], [], {}, {}, []
+    for photo, result in zip(named, results, strict=True):
+        name = photo.name
+        if result.error is not None or not len(result):
+            reasons[name] = str(result.error or _NO_FACE)
+            digests[name] = result.digest or _digest_source(photo.open())
         if result.error is not None:
-            reasons[name] = str(result.error)
             errors.append(_name_error(name, result.error))
         for number, face in enumerate(result, start=1):
             assert face.embedding is not None
@@ -161,6 +185,7 @@ def _gather_faces(
                 kept.append((own, name, number, result.digest, face.box_xyxy_px))
             else:
                 reasons[own] = ZERO
+                digests[own] = result.digest
     vectors = np.array(rows, np.float32).reshape(len(rows), -1 if rows else embedder.dimension)
     embedded = EmbeddedPhotos(
         names=tuple(own for own, *_ in kept),
@@ -170,6 +195,7 @@ def _gather_faces(
         reasons=reasons,
         model=embedder.name,
         model_digest=embedder.digest,
+        failed_digests={name: digest for name, digest in digests.items() if digest},
     )
     return _Found(
         embedded,
@@ -179,6 +205,20 @@ def _gather_faces(
         plain=_to_plain(embedded, names, results),
         errors=errors,
     )
+
+
+def _digest_source(source: PhotoSource) -> str:
+    """SHA-256 that names a photo which cannot be decoded; "" where that is not known."""
+    from arcwise.bulk import digest_file
+    from arcwise.files import read_bytes
+    from arcwise.photos import LazyPhoto
+
+    try:
+        if isinstance(source, LazyPhoto):
+            return digest_file(source.read())
+        return digest_file(read_bytes(source)) if isinstance(source, str) else ""
+    except InputError:
+        return ""
 
 
 def _name_error(name: str, error: InputError) -> InputError:
@@ -204,18 +244,16 @@ def _to_plain(
     return photos
 
 
-def _embed_aligned(
-    recognizer: Recognizer, named: Sequence[tuple[str, PhotoSource]], *, flip: bool
-) -> _Found:
+def _embed_aligned(recognizer: Recognizer, named: Sequence[_Named], *, flip: bool) -> _Found:
     """Embed crops as they are. The cache is for measurements: what is saved here is the user's."""
     from arcwise.photos import Photos
 
-    paths = {name: Path(source) for name, source in named if isinstance(source, str)}
-    files = Photos(Path(), paths)
-    crops = (
-        (name, files.open(name) if name in paths else cast("OpenFile", source))
-        for name, source in named
-    )
+    files = Photos(Path(), {path: Path(path) for path in _list_files(named)})
+
+    def open_crop(source: PhotoSource) -> OpenFile:
+        return files.open(source) if isinstance(source, str) else cast("OpenFile", source)
+
+    crops = ((photo.name, open_crop(photo.open())) for photo in named)
     embedded = embed_crops(
         recognizer,
         crops,
@@ -226,10 +264,11 @@ def _embed_aligned(
     means = embedded.embeddings()
     row_of = {name: row for row, name in enumerate(embedded.names)}
     plain: list[dict[str, Any]] = []
-    for name, _ in named:
-        row = row_of.get(name)
+    for photo in named:
+        row = row_of.get(photo.name)
         faces = [] if row is None else [_describe(means.norms[row], means.vectors[row])]
-        plain.append({"photo": name, "faces": faces, "error": embedded.reasons.get(name)})
+        error = embedded.reasons.get(photo.name)
+        plain.append({"photo": photo.name, "faces": faces, "error": error})
     return _Found(
         embedded,
         photos=list(embedded.names),

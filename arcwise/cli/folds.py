@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arcwise.cli.show import print_note
+from arcwise.cli.overlap import find_known
+from arcwise.cli.show import count, make_printable, print_note
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -40,20 +41,18 @@ def keep_pairs(pairs: Sequence[Pair], folds: tuple[int, ...], leave_out: Path | 
         pairs: of a list.
         folds: counted from 1; none means all.
         leave_out: a list of PERSON/FILE, or None.
+
+    Raises:
+        InputError: a fold that the list has not, no pair is left, or it cannot be known who of
+            the pairs is in the training list; see `find_known`.
     """
     from arcwise.evaluate.sets.pairs import drop_people, keep_folds
 
     kept = keep_folds(pairs, folds) if folds else list(pairs)
     if leave_out is None:
         return kept
-    people = read_people(leave_out)
+    people = find_known(kept, leave_out)
     left = drop_people(kept, people)
-    print_note(f"{len(left)} of {len(kept)} pairs show nobody of the {len(people)} people left out")
+    shown, source = count(len(people), "person", "people"), make_printable(leave_out.name)
+    print_note(f"{len(left)} of {len(kept)} pairs are left without {shown} of {source}")
     return left
-
-
-def read_people(place: Path) -> set[str]:
-    """Everybody in a list of PERSON/FILE."""
-    from arcwise.data.lists import read_list
-
-    return {Path(photo.path).parent.name for photo in read_list(place).photos} - {""}

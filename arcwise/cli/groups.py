@@ -37,6 +37,7 @@ from arcwise.cli.sources import (
     Wanted,
     open_source,
 )
+from arcwise.cli.thresholds import ThresholdOption, find_calibration, list_thresholds
 from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption
 from arcwise.errors import InputError, SettingsError
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from arcwise.compare import Threshold
     from arcwise.evaluate.groups import GroupReport
     from arcwise.evaluate.report import Section
+    from arcwise.evaluate.vectors.embedded import Views
     from arcwise.settings import Settings
 
 MetadataOption = Annotated[
@@ -51,10 +53,6 @@ MetadataOption = Annotated[
     typer.Option(
         "--metadata", metavar="CSV", help="What is known: photo or person, then age, gender, …"
     ),
-]
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option("--threshold", help="Cosine.  [default: the calibrated one of compare]"),
 ]
 EdgesOption = Annotated[
     list[str] | None,
@@ -101,18 +99,11 @@ def groups(
     known = read_metadata(metadata)
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     source = open_source(wanted, settings)
-    chosen = _choose_threshold(threshold, source, settings)
-    report = measure_groups(
-        source.score(),
-        known,
-        chosen.similarity,
-        why=chosen.why,
-        fmr_aimed=chosen.fmr,
-        edges=ranges,
-    )
+    chosen = _choose_threshold(threshold, source, settings, wanted.views)
+    report = measure_groups(source.score(), known, chosen, edges=ranges)
     document = describe_run(
         "Groups",
-        source.facts(),
+        source,
         data=f"{wanted.places[0]}, groups of {metadata}",
         data_digest=report.data_digest,
         sections=_list_sections(report),
@@ -133,26 +124,20 @@ def _parse_edges(text: str) -> tuple[str, tuple[float, ...]]:
     return column, edges
 
 
-def _choose_threshold(given: float | None, source: Source, settings: Settings) -> Threshold:
+def _choose_threshold(
+    given: float | None, source: Source, settings: Settings, views: Views
+) -> Threshold:
     """The one that was given, else the calibrated one of `compare`."""
-    from arcwise.compare import Calibration, Threshold, choose_threshold
-
-    if given is not None:
-        if not -1 <= given <= 1:
-            raise SettingsError(f"--threshold is {given}", hint="a cosine lies in -1..1")
-        return Threshold(given, None, False, "given")
-    calibration = source.recognizer.calibration if source.recognizer else None
-    own = settings.calibrations_dir / f"{source.model_digest}.json"
-    if calibration is None and own.is_file():
-        calibration = Calibration.load(own)
-    if calibration is None:
+    calibration = None
+    if given is None:
+        calibration = find_calibration(settings, source.recognizer, source.model_digest)
+    thresholds = list_thresholds(calibration, given, views=views)
+    if not thresholds:
         raise InputError(
             f"model {source.model} has no calibration, so there is no threshold to hold fixed",
             hint="measure one on other people (arcwise calibrate), or give --threshold",
         )
-    calibration.check_model(source.model_digest)
-    rests_on = f"on {calibration.n_people:,} people, {calibration.date[:10]}"
-    return choose_threshold(calibration, None).with_caveat(rests_on)
+    return thresholds[0]
 
 
 def _list_sections(report: GroupReport) -> list[Section]:

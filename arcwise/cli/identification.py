@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arcwise.cli.labeled import FailedOption, digest_data, make_table
+from arcwise.cli.folds import parse_folds
+from arcwise.cli.labeled import FailedOption
+from arcwise.cli.leak import (
+    Copied,
+    LeakOption,
+    describe_photos,
+    find_copies,
+    find_equal,
+    tell_doubles,
+    treat_leaks,
+)
 from arcwise.cli.lineup import (
     NonMatedOption,
     PerPersonOption,
@@ -42,36 +52,27 @@ from arcwise.cli.reporting import (
     ToleranceOption,
     check_out,
     describe_run,
+    digest_photos,
     tell,
     wants_drawings,
 )
-from arcwise.cli.twins import LeakOption, OnLeak, find_equal, find_twins, treat_leaks
+from arcwise.cli.thresholds import ThresholdOption, find_calibration, list_thresholds
 from arcwise.cli.vectors import AlignedOption, CacheOption, EmbeddingsOption, MirrorOption
 from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
     from arcwise.compare import Threshold
-    from arcwise.data.leak import Leak
     from arcwise.evaluate.identification.contest import Entrant
     from arcwise.evaluate.identification.lineup import Split
     from arcwise.evaluate.identification.scope import Scope
     from arcwise.evaluate.identification.tally import IdentificationReport
-    from arcwise.evaluate.report import Document, Picture, Section
+    from arcwise.evaluate.report import Document, Picture
     from arcwise.evaluate.row import FailedPolicy
     from arcwise.recognizer import Recognizer
     from arcwise.settings import Settings
 
 _MOST_PAIRS = 8  # on a sheet of pictures
-_MISSES = "Mated searches with somebody else first"
-_ALARMS = "Strangers who are most like somebody"
 _CAPTION = "Each probe with the photo of the gallery that is most alike, and their similarity."
-_KINDS = {True: "all pixels", False: "the picture, scaled or compressed"}
-_LEAKS: dict[OnLeak, str] = {
-    "warn": "photos on both sides, looked for by pixels and perceptual hash; they count",
-    "drop": "photos on both sides, looked for by pixels and perceptual hash; left out",
-    "error": "photos on both sides, looked for by pixels and perceptual hash",
-    "ignore": "not looked for",
-}
 
 ModelsOption = Annotated[
     list[str] | None,
@@ -85,9 +86,6 @@ SizesOption = Annotated[
     typer.Option(
         "--sizes", metavar="10,100", help="Smaller galleries to try; 0 for none.  [default: auto]"
     ),
-]
-ThresholdOption = Annotated[
-    float | None, typer.Option("--threshold", help="Also score this similarity, cosine.")
 ]
 BaselineOption = Annotated[
     bool, typer.Option("--baseline", help="Also what PCA and an SVM find, on gray crops.")
@@ -148,7 +146,7 @@ def gallery(
     settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
     names: Sequence[str | None] = model or ([] if embeddings else [None])
     recognizers = [open_recognizer(settings, model=name, detector=detector) for name in names]
-    document = _measure(wanted, settings, recognizers, draw=wants_drawings(out))
+    document = _measure(wanted, settings, recognizers)
     tell(document, out=out, as_json=as_json, expected=expected, tolerance=tolerance)
 
 
@@ -157,19 +155,9 @@ def _make_scope(topk: str, sizes: str | None, failed: FailedPolicy, seed: int | 
 
     tried: tuple[int, ...] | None = None
     if sizes is not None:
-        tried = () if sizes == "0" else _parse_numbers("--sizes", sizes)
-    ranks = _parse_numbers("--topk", topk)
+        tried = () if sizes == "0" else parse_folds("--sizes", sizes)
+    ranks = parse_folds("--topk", topk)
     return Scope(ranks=ranks, failed_policy=failed, sizes=tried, seed=seed or 0)
-
-
-def _parse_numbers(option: str, text: str) -> tuple[int, ...]:
-    """Numbers from 1, each once, rising."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
-        raise SettingsError(
-            f"{option} is {text!r}", hint="give numbers from 1, parted by commas, such as 1,5"
-        )
-    return tuple(sorted({int(word) for word in words}))
 
 
 def _check_sources(wanted: Wanted, *, n_models: int) -> None:
@@ -183,16 +171,12 @@ def _check_sources(wanted: Wanted, *, n_models: int) -> None:
             "--embeddings holds the vectors of one model and no photos",
             hint="leave out --probes, --baseline and all models but one, or give the photos",
         )
-    if wanted.threshold is not None and not -1 <= wanted.threshold <= 1:
-        raise SettingsError(f"--threshold is {wanted.threshold}", hint="a cosine lies in -1..1")
 
 
 def _measure(
     wanted: Wanted,
     settings: Settings,
     recognizers: Sequence[Recognizer],
-    *,
-    draw: bool,
 ) -> Document:
     """All of it: split, look for leaks, embed with each model, search."""
     from arcwise.evaluate.identification.contest import Entrant, make_sections, name_apart
@@ -200,8 +184,11 @@ def _measure(
     with ExitStack() as stack:
         sources = open_sources(wanted, recognizers, stack)
         split = split_sources(wanted, sources)
-        leaks = _find_leaks(wanted, sources, split, settings)
-        split = treat_leaks(wanted.on_leak, split, leaks)
+        copied = _find_copied(wanted, sources, split, settings)
+        if copied is not None:
+            split = treat_leaks(wanted.on_leak, split, copied.leaks)
+            copied = copied.keep(split)
+            tell_doubles(copied)
         if wanted.has_baseline:
             from arcwise.evaluate.identification.baseline import check_people
 
@@ -209,7 +196,7 @@ def _measure(
         made = _make_sides(wanted, sources, split, recognizers)
         searched_with: list[Recognizer | None] = [*recognizers] or [None]
         reports = [
-            _search(wanted, sides, split, recognizer)
+            _search(wanted, settings, sides, split, recognizer)
             for sides, recognizer in zip(made, searched_with, strict=True)
         ]
         names = name_apart([sides.gallery.model or "saved embeddings" for sides in made])
@@ -217,9 +204,7 @@ def _measure(
         if wanted.has_baseline:
             found = _search_baseline(wanted, sources, split, recognizers[0])
             entrants.append(Entrant("PCA + SVM", found, is_baseline=True))
-        sections = [_describe_photos(wanted, split, leaks), *make_sections(entrants)]
-        if draw:
-            sections = [_draw(section) for section in sections]
+        sections = [describe_photos(wanted, split, copied), *make_sections(entrants)]
         if wanted.has_pictures and wanted.photos:
             sheets = _show(wanted, recognizers[0], reports[0])
             sections[2] = replace(sections[2], pictures=tuple(sheets))
@@ -227,22 +212,25 @@ def _measure(
         "Identification",
         recognizers[0] if recognizers else made[0].gallery,
         data=" and ".join(str(p) for p in (wanted.photos, wanted.probes, wanted.embeddings) if p),
-        data_digest=digest_data(made[0].gallery, made[0].probes),
+        data_digest=digest_photos(made[0].gallery, made[0].probes),
         sections=sections,
-        values=_to_values(entrants, made, split, leaks),
+        values=_to_values(entrants, made, split, copied),
     )
     digests = ", ".join(sides.gallery.model_digest for sides in made)
     return replace(document, model=", ".join(e.name for e in entrants), model_digest=digests)
 
 
-def _find_leaks(wanted: Wanted, sources: Sources, split: Split, settings: Settings) -> list[Leak]:
+def _find_copied(
+    wanted: Wanted, sources: Sources, split: Split, settings: Settings
+) -> Copied | None:
+    """None where nobody looks."""
     if wanted.on_leak == "ignore":
-        return []
+        return None
     if sources.saved is not None:
         return find_equal(sources.saved.digest_of(), split)
     assert sources.gallery is not None, "photos or saved embeddings"
     assert sources.probes is not None
-    return find_twins(sources.gallery, sources.probes, split, settings)
+    return find_copies(sources.gallery, sources.probes, split, settings)
 
 
 def _make_sides(
@@ -258,29 +246,33 @@ def _make_sides(
 
 
 def _search(
-    wanted: Wanted, sides: Sides, split: Split, recognizer: Recognizer | None
+    wanted: Wanted, settings: Settings, sides: Sides, split: Split, recognizer: Recognizer | None
 ) -> IdentificationReport:
     from arcwise.evaluate.identification import evaluate_gallery
 
     lineup = gather_lineup(sides, split, wanted.views)
-    thresholds = tuple(_list_thresholds(wanted, recognizer, len(set(split.gallery.values()))))
-    return evaluate_gallery(lineup, replace(wanted.scope, thresholds=thresholds))
+    thresholds = _list_thresholds(
+        wanted, settings, recognizer, sides.gallery.model_digest, len(set(split.gallery.values()))
+    )
+    return evaluate_gallery(lineup, replace(wanted.scope, thresholds=tuple(thresholds)))
 
 
 def _list_thresholds(
-    wanted: Wanted, recognizer: Recognizer | None, n_people: int
-) -> Iterator[Threshold]:
-    """The one that was given, and the one that `identify` takes for a gallery of this size."""
-    from arcwise.compare import Threshold, identify_threshold
-
-    if wanted.threshold is not None:
-        yield Threshold(wanted.threshold, None, False, "given")
-    if recognizer is None:
-        return
-    calibration, published = recognizer.calibration, recognizer.published_threshold
-    if calibration or published:
-        usual = identify_threshold(calibration, published, n_people=n_people)
-        yield usual.with_caveat(recognizer.caveat)
+    wanted: Wanted,
+    settings: Settings,
+    recognizer: Recognizer | None,
+    model_digest: str,
+    n_people: int,
+) -> list[Threshold]:
+    """The one that `identify` takes for a gallery of this size, and the one that was given."""
+    return list_thresholds(
+        find_calibration(settings, recognizer, model_digest),
+        wanted.threshold,
+        views=wanted.views,
+        n_people=n_people,
+        published=recognizer.published_threshold if recognizer else None,
+        caveat=recognizer.caveat if recognizer else "",
+    )
 
 
 def _search_baseline(
@@ -300,41 +292,12 @@ def _search_baseline(
     return measure_searches(lineup, search_eigenfaces(lineup, seed=scope.seed), scope)
 
 
-def _describe_photos(wanted: Wanted, split: Split, leaks: Sequence[Leak]) -> Section:
-    from arcwise.evaluate.report import Section
-    from arcwise.evaluate.row import Row
-
-    how = "drawn with the seed" if wanted.seed is not None else "the first by name"
-    gallery = "all of the folder" if wanted.probes else f"{wanted.per_person} of each, {how}"
-    people = f"{len(set(split.gallery.values())):,} people, {len(split.gallery):,} photos"
-    strangers = set(split.probes.values()) - set(split.gallery.values())
-    text = _LEAKS[wanted.on_leak]
-    if wanted.embeddings and wanted.on_leak != "ignore":
-        text = f"equal pixels only, as there are no photos to look at; {text}"
-    rows = (
-        Row("gallery", people, gallery),
-        Row("probes", f"{len(split.probes):,} photos", "all others, as far as they are meant"),
-        Row("strangers", f"{len(strangers):,} people", "with probes, but not in the gallery"),
-        Row("probes in the gallery", f"{len(leaks):,}", text),
-    )
-    lines = [[k.probe, k.photo, f"{k.correlation:.3f}", _KINDS[k.is_exact]] for k in leaks]
-    columns = ("probe", "photo of the gallery", "correlation", "what is equal")
-    table = make_table("Probes that are photos of the gallery", columns, lines)
-    return Section("Photos", rows, (table,) if leaks else ())
-
-
-def _draw(section: Section) -> Section:
-    from arcwise.evaluate.report.beside import draw_lines
-
-    drawn = [replace(f, svg=draw_lines(f.lines)) if f.lines else f for f in section.figures]
-    return replace(section, figures=tuple(drawn))
-
-
 def _show(
     wanted: Wanted, recognizer: Recognizer, report: IdentificationReport
 ) -> Iterator[Picture]:
     """The worst mistakes: each probe beside the photo that it was most like."""
     from arcwise.cli.faces import face_reader
+    from arcwise.evaluate.identification.tally import ALARMS, MISSES
     from arcwise.evaluate.verification.drawn import sheet_of_pairs
     from arcwise.evaluate.verification.scored import ScoredPair
     from arcwise.types import Image, Pair
@@ -350,7 +313,7 @@ def _show(
         side, _, photo = name.partition("/")
         return readers[side](photo)
 
-    for title, mistakes in ((_MISSES, report.misses), (_ALARMS, report.alarms)):
+    for title, mistakes in ((MISSES, report.misses), (ALARMS, report.alarms)):
         pairs = [
             ScoredPair(
                 Pair(f"probes/{found.probe}", f"gallery/{found.taken_for}", False, 0),
@@ -363,14 +326,15 @@ def _show(
 
 
 def _to_values(
-    entrants: Sequence[Entrant], made: Sequence[Sides], split: Split, leaks: Sequence[Leak]
+    entrants: Sequence[Entrant], made: Sequence[Sides], split: Split, copied: Copied | None
 ) -> dict[str, Any]:
     digests = [sides.gallery.model_digest for sides in made] + [""]
     return {
         "gallery": split.gallery,
         "probes": split.probes,
         "left_out": split.left_out,
-        "leaks": leaks,
+        "leaks": copied and copied.leaks,
+        "doubles": copied and copied.doubles,
         "rows": [
             {"name": entrant.name, "model_digest": digest} | entrant.report.to_dict()
             for entrant, digest in zip(entrants, digests, strict=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +24,6 @@ from arcwise.cli.reporting import (
     check_out,
     describe_run,
     tell,
-    wants_drawings,
 )
 from arcwise.cli.show import count, make_printable, print_note, watch
 from arcwise.cli.vectors import EmbeddingsOption, load_vectors
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     from arcwise.evaluate.templates import Pooling, Templates
     from arcwise.evaluate.templates.openset import OpenSetReport
     from arcwise.evaluate.templates.pairwise import TemplateScores
-    from arcwise.evaluate.vectors.blocks import EmbeddedImages
     from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
+    from arcwise.evaluate.vectors.work import EmbeddedImages, Work, WorkFolder
     from arcwise.recognizer import Recognizer
     from arcwise.types import Image
 
@@ -116,7 +115,7 @@ def ijb(
         is_failed=embedded.is_failed,
     )
     _tell_failed(embedded)
-    run = _Run(files, templates, is_drawn=wants_drawings(out))
+    run = _Run(files, templates)
     for task in tasks:
         run.measure(task)
     document = describe_run(
@@ -128,7 +127,7 @@ def ijb(
             _describe_pooling(files.name, pooling, listed, embedded, templates),
             *run.sections,
         ],
-        values={"pooling": pooling.name, "failed_images": len(embedded.reasons)} | run.values,
+        values={"pooling": pooling.to_dict(), "failed_images": len(embedded.reasons)} | run.values,
     )
     tell(document, out=out, as_json=as_json, expected=expected, tolerance=tolerance)
 
@@ -167,7 +166,7 @@ def _choose_tasks(files: MetaFiles, only: TaskName | None) -> list[TaskName]:
 def _load(
     place: Path, model: str | None, listed: TemplateImages
 ) -> tuple[EmbeddedPhotos, EmbeddedImages]:
-    from arcwise.evaluate.vectors.blocks import gather_images
+    from arcwise.evaluate.vectors.work import gather_images
 
     digest = open_recognizer(build_settings(), model=model).embedder.digest if model else ""
     embedded = load_vectors(place, None, digest=digest)
@@ -184,9 +183,8 @@ def _embed(
     views: ViewsName,
 ) -> EmbeddedImages:
     """Embed all images, in a work folder that a killed run leaves behind for the next."""
-    from arcwise.evaluate.vectors.blocks import Recipe, WorkFolder
-    from arcwise.image import read_image
-    from arcwise.photos import open_photos
+    from arcwise.data.manifest import lock_folder
+    from arcwise.evaluate.vectors.work import BLOCK_IMAGES, LOCK_NAME, Work, WorkFolder
 
     place = images or files.images
     if place is None:
@@ -194,36 +192,57 @@ def _embed(
             f"there is no loose_crop beside {files.media.parent}",
             hint="say where the images are: --images FOLDER, or their vectors: --embeddings FILE",
         )
-    embedder, settings = recognizer.embedder, recognizer.settings
-    n_views = 1 if views == "none" else 2
-    recipe = Recipe(
+    embedder = recognizer.embedder
+    wanted = Work(
         model_digest=embedder.digest,
         images_digest=listed.digest,
         n_images=len(listed.names),
-        n_views=n_views,
+        n_views=1 if views == "none" else 2,
         dimension=embedder.dimension,
         crop_size_px=embedder.crop_size_px,
+        block=BLOCK_IMAGES,
     )
-    key = f"{files.name}-{embedder.digest[:12]}-{listed.digest[:12]}-{n_views}"
-    folder = WorkFolder(work or settings.home / "ijb" / key, recipe)
+    folder = WorkFolder(
+        work or _choose_folder(recognizer.settings.home, files.name, wanted), wanted
+    )
+    if not folder.is_done:
+        with lock_folder(folder.folder, name=LOCK_NAME, doing="embedding into"):
+            folder = WorkFolder(folder.folder, wanted)  # another process may have gone on with it
+            _fill(folder, recognizer, listed, place)
+    else:
+        print_note(f"{folder.n_done:,} of {wanted.n_images:,} images are in {folder.folder}")
+    return folder.load(listed.names)
+
+
+def _choose_folder(home: Path, name: str, wanted: Work) -> Path:
+    """In the user's own folder; whole work with mirror images serves work without them too."""
+    from arcwise.evaluate.vectors.work import is_whole
+
+    key = f"{name}-{wanted.model_digest[:12]}-{wanted.images_digest[:12]}"
+    with_mirror = home / "ijb" / f"{key}-2"
+    return with_mirror if is_whole(with_mirror) else home / "ijb" / f"{key}-{wanted.n_views}"
+
+
+def _fill(folder: WorkFolder, recognizer: Recognizer, listed: TemplateImages, place: Path) -> None:
+    from arcwise.image import read_image
+    from arcwise.photos import open_photos
+
+    n_images = len(listed.names)
     if folder.n_done:
-        print_note(f"{folder.n_done:,} of {recipe.n_images:,} images are in {folder.folder}")
+        print_note(f"{folder.n_done:,} of {n_images:,} images are in {folder.folder}")
     else:
         print_note(f"embeddings grow in {folder.folder}; delete it when you are done")
-    if not folder.is_done:
-        with open_photos(place) as archive:
-            there = set(archive.names)
+    with open_photos(place) as archive:
+        there = set(archive.names)
 
-            def read(name: str) -> Image:
-                if name not in there:
-                    raise InputError("not among the images")
-                return read_image(archive.open(name), max_pixels=settings.max_pixels)
+        def read(name: str) -> Image:
+            if name not in there:
+                raise InputError("not among the images")
+            return read_image(archive.open(name), max_pixels=recognizer.settings.max_pixels)
 
-            done = folder.fill(listed.names, listed.points_px, embedder, read)
-            left = recipe.n_images - folder.n_done
-            for _ in watch(done, total=left, doing="embedding"):
-                pass
-    return folder.load(listed.names)
+        done = folder.fill(listed.names, listed.points_px, recognizer.embedder, read)
+        for _ in watch(done, total=n_images - folder.n_done, doing="embedding"):
+            pass
 
 
 def _tell_failed(embedded: EmbeddedImages) -> None:
@@ -237,12 +256,11 @@ def _tell_failed(embedded: EmbeddedImages) -> None:
 class _Run:
     """Sections and values of a report, task by task."""
 
-    def __init__(self, files: MetaFiles, templates: Templates, *, is_drawn: bool) -> None:
+    def __init__(self, files: MetaFiles, templates: Templates) -> None:
         self.sections: list[Section] = []
         self.values: dict[str, object] = {}
         self._files = files
         self._templates = templates
-        self._is_drawn = is_drawn
         self._digests: list[str] = []
 
     def data_digest(self, images_digest: str) -> str:
@@ -270,7 +288,7 @@ class _Run:
             print_note(note)
         scores = score_templates(self._templates, pairs)
         report = measure_templates(scores)
-        figures = (_draw_roc(scores, is_drawn=self._is_drawn),)
+        figures = (_plot_roc(scores),)
         self.sections.append(Section("1:1", tuple(report.rows()), figures=figures))
         self.values["1:1"] = report.to_dict()
 
@@ -288,7 +306,7 @@ class _Run:
         report = search_galleries(self._templates, galleries, probes)
         for gallery in report.galleries:
             self.sections.append(Section(f"1:N, gallery {gallery.name}", tuple(gallery.rows())))
-        figures = tuple(_draw_searches(report, is_drawn=self._is_drawn))
+        figures = tuple(_plot_searches(report))
         self.sections.append(Section("1:N, together", tuple(report.rows()), figures=figures))
         self.values["1:N"] = report.to_dict()
 
@@ -322,36 +340,25 @@ def _describe_pooling(
     return Section("Templates", tuple(rows))
 
 
-def _draw_roc(scores: TemplateScores, *, is_drawn: bool) -> Figure:
+def _plot_roc(scores: TemplateScores) -> Figure:
     from arcwise.evaluate.rates import roc_points
     from arcwise.evaluate.report import Figure, Lines
 
     far, tar = roc_points(scores.genuine, scores.impostor, n_failed=scores.n_failed_same)
-    svg = ""
-    if is_drawn:
-        from arcwise.evaluate.report.plots import plot_roc
-
-        svg = plot_roc({"1:1": (far, tar)})
     lines = Lines("roc", {"1:1": (far.tolist(), tar.tolist())})
-    return Figure("ROC of 1:1", svg, "TAR of the pairs of templates against FAR.", lines)
+    return Figure("ROC of 1:1", "", "TAR of the pairs of templates against FAR.", lines)
 
 
-def _draw_searches(report: OpenSetReport, *, is_drawn: bool) -> list[Figure]:
+def _plot_searches(report: OpenSetReport) -> Iterator[Figure]:
     from arcwise.evaluate.report import Figure, Lines
 
-    ranks = {gallery.name: list(gallery.cmc) for gallery in report.galleries}
-    errors = {g.name: (g.det.fpir, g.det.fnir) for g in report.galleries if g.det is not None}
-    cmc_svg = det_svg = ""
-    if is_drawn:
-        from arcwise.evaluate.report.plots import plot_cmc, plot_det
-
-        cmc_svg = plot_cmc(ranks)
-        det_svg = plot_det(errors, x_label="FPIR", y_label="FNIR") if errors else ""
-    cmc_lines = Lines("cmc", {k: (list(range(1, len(v) + 1)), v) for k, v in ranks.items()})
-    figures = [Figure("CMC of 1:N", cmc_svg, "Mates among the first k people.", cmc_lines)]
-    if errors:
-        points = {name: (x.tolist(), y.tolist()) for name, (x, y) in errors.items()}
-        det_lines = Lines("det", points, "FPIR", "FNIR")
+    cmc = {g.name: (list(range(1, len(g.cmc) + 1)), list(g.cmc)) for g in report.galleries}
+    yield Figure("CMC of 1:N", "", "Mates among the first k people.", Lines("cmc", cmc))
+    det = {
+        g.name: (g.det.fpir.tolist(), g.det.fnir.tolist())
+        for g in report.galleries
+        if g.det is not None
+    }
+    if det:
         caption = "Mated searches without their mate against strangers who get a name."
-        figures.append(Figure("DET of 1:N", det_svg, caption, det_lines))
-    return figures
+        yield Figure("DET of 1:N", "", caption, Lines("det", det, "FPIR", "FNIR"))

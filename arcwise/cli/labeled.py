@@ -59,22 +59,23 @@ class Wanted:
 
 
 def embed_wanted(
-    wanted: Wanted, recognizer: Recognizer, names: Sequence[str] | None = None
+    wanted: Wanted, recognizer: Recognizer | None, names: Sequence[str] | None = None
 ) -> EmbeddedPhotos:
     """Embed the photos, or read what was saved of them.
 
     Args:
         wanted: which, and how.
-        recognizer: does the work; with saved embeddings it is not used unless it was named.
+        recognizer: does the work; saved embeddings need it only where a model was named.
         names: of the photos; None: all that are meant.
     """
     if wanted.embeddings is not None:
-        digest = recognizer.embedder.digest if wanted.has_model else ""
+        digest = recognizer.embedder.digest if recognizer and wanted.has_model else ""
         saved = load_vectors(wanted.embeddings, None, digest=digest)
         return saved.choose(names or keep_only((*saved.names, *saved.reasons), wanted.only))
     from arcwise.photos import open_photos
 
     assert wanted.photos is not None, "check_one_source comes first"
+    assert recognizer is not None, "photos need a model"
     with open_photos(wanted.photos) as archive:
         return embed_names(
             recognizer,
@@ -112,17 +113,6 @@ def label_photos(embedded: EmbeddedPhotos) -> dict[str, str]:
     from arcwise.evaluate.vectors.embedded import person_of_photo
 
     return {name: person_of_photo(name) for name in (*embedded.names, *embedded.reasons)}
-
-
-def digest_data(*parts: EmbeddedPhotos) -> str:
-    """SHA-256 that names the photos: of their names and pixels."""
-    from arcwise.evaluate.report import digest_lines
-
-    return digest_lines(
-        f"{name}\t{digest}"
-        for embedded in parts
-        for name, digest in sorted(zip(embedded.names, embedded.digests, strict=True))
-    )
 
 
 def find_maker(settings: Settings, digest: str) -> str | None:

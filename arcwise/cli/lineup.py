@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arcwise.cli.leak import OnLeak
 from arcwise.cli.show import count, print_note
-from arcwise.cli.twins import OnLeak
 from arcwise.cli.vectors import embed_names, load_vectors
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ NonMatedOption = Annotated[
 SeedOption = Annotated[
     int | None,
     typer.Option(
-        "--seed", help="Draw the gallery's photos; else the first by name.", show_default=False
+        "--seed",
+        min=0,
+        max=2**32 - 1,  # arcwise/evaluate/identification/seed.py
+        help="Draw the gallery's photos; else the first by name.",
+        show_default=False,
     ),
 ]
 

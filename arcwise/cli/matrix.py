@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from arcwise.cli.options import resolve_photos
-from arcwise.cli.reporting import check_beside, check_libraries, describe_run, digest_faces
+from arcwise.cli.reporting import (
+    check_beside,
+    check_libraries,
+    describe_run,
+    digest_faces,
+    name_apart,
+)
 from arcwise.cli.show import count, print_json, print_note, print_table, report_unreadable, watch
 
 if TYPE_CHECKING:
@@ -89,12 +95,7 @@ def _name_photos(sources: Sequence[PhotoSource]) -> list[str]:
     paths = [describe_source(source) for source in sources]
     short = [Path(path).name for path in paths]
     names = short if len(set(short)) == len(set(paths)) else paths
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique
+    return name_apart(names)
 
 
 def _describe(recognizer: Recognizer, matrix: SimilarityMatrix, found: Sequence[Faces]) -> Document:

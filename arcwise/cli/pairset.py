@@ -68,6 +68,25 @@ class PairSet:
 
 
 def check_sources(pairs: Sequence[Path], wanted: Wanted) -> None:
+    """Refuse what cannot go together, before anything is read.
+
+    Raises:
+        SettingsError: photos or vectors beside packs alone, none or both of them for a list, names
+            asked of a pack, or a threshold that is no cosine.
+    """
+    asked = [
+        option
+        for option, place in (
+            ("--leave-out", wanted.leave_out),
+            ("--trained-on", wanted.trained_on),
+        )
+        if place is not None
+    ]
+    if asked and any(map(_is_pack, pairs)):
+        raise SettingsError(
+            f"a pack names nobody, so {' and '.join(asked)} cannot be answered",
+            hint="score the list and photos it was made from",
+        )
     if not all(map(_is_pack, pairs)):
         check_one_source(wanted.photos, wanted.embeddings)
     elif wanted.photos or wanted.embeddings:
@@ -85,6 +104,16 @@ def _is_pack(path: Path) -> bool:
 
 
 def read_set(path: Path, wanted: Wanted, recognizer: Recognizer | None) -> PairSet:
+    """The pairs of a list, folder or pack that are wanted, and the vectors of their photos.
+
+    Args:
+        path: a list, a pack, or the folder of a public set.
+        wanted: as `check_sources` let it pass.
+        recognizer: embeds photos; None where vectors are given and no model was named.
+
+    Raises:
+        DatasetError, InputError: it cannot be read, or nothing of it is left.
+    """
     if _is_pack(path):
         assert recognizer is not None, "a pack has no embeddings"
         return _read_pack(path, wanted, recognizer)
@@ -127,7 +156,7 @@ def _read_pack(path: Path, wanted: Wanted, recognizer: Recognizer) -> PairSet:
         print_note(f"note: {make_printable(note)}")
     pairs = pack_pairs(pack, n_folds=wanted.n_folds)
     of_name = dict(zip(pack.photo_names, pack.images, strict=True))
-    kept = keep_pairs(pairs, wanted.folds, None)
+    kept = keep_pairs(pairs, wanted.folds, None)  # nobody can be left out: check_sources
     crops = [(name, of_name[name]) for name in _list_photos(kept)]
     embedded = embed_crops(
         recognizer, crops, total=len(crops), views=wanted.views, use_cache=wanted.use_cache

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -107,9 +107,19 @@ def check_beside(out: Path, sources: Sequence[object], suffixes: Sequence[str]) 
             )
 
 
+class Measured(Protocol):
+    """What says which model it comes from, such as embeddings that were saved; "" is unknown."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def model_digest(self) -> str: ...
+
+
 def describe_run(
     title: str,
-    model: Recognizer | EmbeddedPhotos,
+    model: Recognizer | Measured,
     *,
     data: str,
     data_digest: str,
@@ -120,46 +130,86 @@ def describe_run(
 
     Args:
         title: such as "Verification".
-        model: what was measured: a recognizer, or embeddings that were saved.
+        model: what was measured: a recognizer, or what says which model it comes from.
         data: what it was measured on, in words.
-        data_digest: SHA-256 that names the data; evaluate.report.digest_lines makes one.
+        data_digest: SHA-256 that names the data, of `digest_photos`; "" where it is not known.
         sections: for people.
         values: for machines; "results" of the JSON.
     """
     from arcwise.evaluate.report import Document
-    from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
+    from arcwise.recognizer import Recognizer
 
-    if isinstance(model, EmbeddedPhotos):
-        name, digest = model.model, model.model_digest
-    else:
+    if isinstance(model, Recognizer):
         name, digest = model.embedder.name, model.embedder.digest
+    else:
+        name, digest = model.model, model.model_digest
     return Document(
         title=title,
         model=name,
         model_digest=digest,
         data=data,
         data_digest=data_digest,
-        command=shlex.join(["arcwise", *sys.argv[1:]]),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=name_command(),
+        date=name_date(),
         sections=tuple(sections),
         values=values,
     )
 
 
-def digest_photos(embedded: EmbeddedPhotos) -> str:
-    """SHA-256 that names some photos: of their names and pixels, the failed ones by name."""
+def name_command() -> str:
+    """The command line of this run."""
+    return shlex.join(["arcwise", *sys.argv[1:]])
+
+
+def name_date() -> str:
+    """Now: ISO 8601, UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def name_apart(names: Iterable[str]) -> list[str]:
+    """The same names; one that comes again gets a number that makes it a name of its own."""
+    given = list(names)
+    taken, apart = set(given), []
+    seen: set[str] = set()
+    for name in given:
+        own, number = name, 1
+        while own in seen or (number > 1 and own in taken):
+            number += 1
+            own = f"{name} ({number})"
+        seen.add(own)
+        apart.append(own)
+    return apart
+
+
+def digest_photos(*parts: EmbeddedPhotos, more: Iterable[str] = ()) -> str:
+    """SHA-256 that names what was measured: names and pixels of photos, whatever the model.
+
+    Args:
+        parts: photos that play a role of their own, such as queries and what is searched; those
+            without an embedding count too.
+        more: lines that say what is measured of them, such as the pairs of a list.
+
+    Returns:
+        64 hex digits, or "" where the pixels of a photo are not known.
+    """
     from arcwise.evaluate.report import digest_lines
 
-    known = dict(zip(embedded.names, embedded.digests, strict=True))
-    names = sorted([*embedded.names, *embedded.reasons])
-    return digest_lines(f"{name}\t{known.get(name, '')}" for name in names)
+    lines = []
+    for number, part in enumerate(parts):
+        known = part.digest_of() | part.failed_digests
+        names = sorted([*part.names, *part.reasons])
+        if any(name not in known for name in names):
+            return ""
+        lines += [f"{number}\t{name}\t{known[name]}" for name in names]
+    return digest_lines([*lines, *more])
 
 
-def digest_faces(found: Iterable[Faces]) -> str:
-    """SHA-256 that names some photos without names: of their pixels, in order."""
+def digest_faces(found: Sequence[Faces]) -> str:
+    """SHA-256 that names some photos without names: of their pixels, in order; "" as above."""
     from arcwise.evaluate.report import digest_lines
 
-    return digest_lines(faces.digest for faces in found)
+    digests = [faces.digest for faces in found]
+    return digest_lines(digests) if all(digests) else ""
 
 
 def tell(
@@ -187,7 +237,7 @@ def tell(
     from arcwise.evaluate.report.gate import hold_against, read_expected
 
     if out is not None and wants_drawings(out):
-        from arcwise.evaluate.report.beside import draw_figures
+        from arcwise.evaluate.report.plots import draw_figures
 
         write_document(draw_figures(document), out)
     elif out is not None:
@@ -212,7 +262,8 @@ def tell(
 
 
 def _print_sections(document: Document) -> None:
-    typer.echo(make_printable(f"{document.title}: {document.model} on {document.data}"))
+    model = document.model or "an unknown model"
+    typer.echo(make_printable(f"{document.title}: {model} on {document.data}"))
     for section in document.sections:
         typer.echo("")
         if section.rows:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,6 @@ from arcwise.cli.labeled import (
     FailedOption,
     OnlyOption,
     Wanted,
-    digest_data,
     embed_wanted,
     label_photos,
     list_failed,
@@ -37,6 +37,7 @@ from arcwise.cli.reporting import (
     ToleranceOption,
     check_out,
     describe_run,
+    digest_photos,
     tell,
     wants_drawings,
 )
@@ -48,7 +49,7 @@ from arcwise.cli.vectors import (
     PhotosOption,
     check_one_source,
 )
-from arcwise.errors import InputError, SettingsError
+from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
     from arcwise.evaluate.report import Picture, Section
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _RANKS = [1, 5, 10]  # evaluate.retrieval.RANKS; importing it would load numpy for --help
 _N_WORST = 10
+_PIXELS = "Searches by plain pixels"
 ReferencesOption = Annotated[
     Path | None,
     typer.Option(
@@ -120,18 +122,18 @@ def retrieval(
     )
     search = _Search(wanted, references, inshop, tuple(at or _RANKS), failed == "leave_out")
     queries, searched, report = search.run(recognizer)
-    section, values = _describe(queries, searched, report)
+    section, values = _describe("Searches", queries, searched, report)
     sections = [section]
     if wants_drawings(out):
-        sections[0] = replace(section, pictures=tuple(_draw_misses(search, report)))
+        sections[0] = replace(section, pictures=tuple(_show_misses(search, recognizer, report)))
     if baseline:
-        section, values["baseline"] = _describe(*search.run(_open_pixels(recognizer)))
+        section, values["baseline"] = _describe(_PIXELS, *search.run(_open_pixels(recognizer)))
         sections.append(section)
     document = describe_run(
         "Retrieval",
         queries,
         data=wanted.data + (f" among {references or inshop}" if references or inshop else ""),
-        data_digest=digest_data(queries, *([searched] if searched else [])),
+        data_digest=digest_photos(queries, *([searched] if searched else [])),
         sections=sections,
         values=values,
     )
@@ -193,8 +195,6 @@ class _Search:
             labels = {**self._parts[0], **self._parts[1]}
             both = embed_wanted(self.wanted, recognizer, list(labels))
             queries, searched = (both.choose(list(part)) for part in self._parts)
-            queries.reasons.update(self._reasons_of(both, queries))
-            searched.reasons.update(self._reasons_of(both, searched))
         else:
             queries = embed_wanted(self.wanted, recognizer)
             labels = label_photos(queries)
@@ -212,10 +212,6 @@ class _Search:
             gallery = collect(searched, labels if self._parts else label_photos(searched))
         report = evaluate_retrieval(collect(queries, labels), gallery, ranks=self._ranks)
         return queries, searched, report
-
-    @staticmethod
-    def _reasons_of(both: EmbeddedPhotos, part: EmbeddedPhotos) -> dict[str, str]:
-        return {name: both.reasons[name] for name in part.reasons if name in both.reasons}
 
     def _read_parts(self, inshop: Path) -> tuple[dict[str, str], dict[str, str]]:
         """Item of each query and of each photo of the gallery, by the names the photos have."""
@@ -248,7 +244,10 @@ def _open_pixels(recognizer: Recognizer) -> Recognizer:
 
 
 def _describe(
-    queries: EmbeddedPhotos, searched: EmbeddedPhotos | None, report: RetrievalReport
+    title: str,
+    queries: EmbeddedPhotos,
+    searched: EmbeddedPhotos | None,
+    report: RetrievalReport,
 ) -> tuple[Section, dict[str, Any]]:
     from arcwise.evaluate.report import Section
 
@@ -276,7 +275,7 @@ def _describe(
     )
     reasons = queries.reasons | (searched.reasons if searched else {})
     section = Section(
-        title=queries.model or "saved embeddings",
+        title=title,
         rows=(*report.rows(), copies),
         tables=(classes, misses) if report.misses else (classes,),
     )
@@ -302,30 +301,24 @@ def _count_copies(queries: EmbeddedPhotos, searched: EmbeddedPhotos | None) -> t
 _COPIES = "whose very pixels (SHA-256) are among the references too: to find those shows nothing"
 
 
-def _draw_misses(search: _Search, report: RetrievalReport) -> list[Picture]:
+def _show_misses(
+    search: _Search, recognizer: Recognizer, report: RetrievalReport
+) -> Iterator[Picture]:
     """Queries and their wrong nearest references, side by side."""
-    from arcwise.draw import contact_sheet
-    from arcwise.encode import encode_image
-    from arcwise.evaluate.report import Picture
-    from arcwise.image import read_image
-    from arcwise.photos import open_photos
+    from arcwise.cli.faces import face_reader, sheet_of_photos
+    from arcwise.evaluate.vectors.embedded import person_of_photo
 
-    photos = search.wanted.photos
-    if photos is None or not report.misses:
-        return []
-    images, labels = [], []
-    with open_photos(photos) as asked, open_photos(search.references or photos) as searched:
-        for miss in report.misses:
-            for archive, name, what in (
-                (asked, miss.query, "query"),
-                (searched, miss.nearest, "nearest"),
-            ):
-                try:
-                    images.append(read_image(archive.read(name)))
-                except InputError as exc:  # the folder has changed meanwhile
-                    print_note(f"note: {exc}")
-                    return []
-                labels.append(f"{what}: {PurePosixPath(name).parent.name}")
-    sheet = contact_sheet(images, labels=labels, columns=4, cell_px=220)
+    wanted = search.wanted
+    if wanted.photos is None or not report.misses:
+        return
+    asked, searched = (
+        face_reader(recognizer, place, wanted.select, is_aligned=wanted.is_aligned)
+        for place in (wanted.photos, search.references or wanted.photos)
+    )
+    photos = [
+        (f"{what}: {person_of_photo(name).rpartition('/')[2]}", read(name))
+        for miss in report.misses
+        for what, read, name in (("query", asked, miss.query), ("nearest", searched, miss.nearest))
+    ]
     caption = "Two at a time: a query, and the reference of another class that is nearest to it."
-    return [Picture("Wrong nearest references", encode_image(sheet), caption)]
+    yield sheet_of_photos("Wrong nearest references", photos, caption=caption)

@@ -14,6 +14,7 @@ from arcwise.cli.vectors import embed_names, load_vectors
 from arcwise.errors import DatasetError, GalleryError, ModelError, SettingsError
 
 if TYPE_CHECKING:
+    from arcwise.compare import MeasuredViews
     from arcwise.evaluate.calibrate.labeled import LabeledPhoto, ScoredPhotos
     from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, Views
     from arcwise.recognizer import Recognizer
@@ -24,7 +25,7 @@ LabeledPhotosOption = Annotated[
     Path | None,
     typer.Option("--photos", metavar="FOLDER|ZIP", help="A folder of photos for each person."),
 ]
-PeopleOption = Annotated[
+GalleryPeopleOption = Annotated[
     Path | None,
     typer.Option(
         "--gallery",
@@ -85,7 +86,7 @@ class Wanted:
         return [place for place in given if place is not None]
 
     @property
-    def views(self) -> Views:
+    def views(self) -> MeasuredViews:
         """What becomes of the mirror images."""
         return "sum" if self.has_flip else "none"
 
@@ -97,22 +98,15 @@ class Source:
     Attributes:
         model, model_digest: name and digest of the model the vectors come from.
         score: does the work.
+        views: what became of the mirror images in the vectors; None where that is not known.
         recognizer: of the model, or None where it was not needed.
     """
 
     model: str
     model_digest: str
     score: Callable[[], ScoredPhotos]
+    views: MeasuredViews | None
     recognizer: Recognizer | None = None
-
-    def facts(self) -> EmbeddedPhotos:
-        """The model as reports ask for it: with no photos."""
-        import numpy as np
-
-        from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
-
-        nothing = np.empty((0, 1), np.float32)
-        return EmbeddedPhotos((), nothing, None, (), {}, self.model, self.model_digest)
 
 
 def open_source(wanted: Wanted, settings: Settings) -> Source:
@@ -124,7 +118,11 @@ def open_source(wanted: Wanted, settings: Settings) -> Source:
     recognizer = open_recognizer(settings, model=wanted.model, detector=wanted.detector)
     embedder = recognizer.embedder
     return Source(
-        embedder.name, embedder.digest, lambda: _score_photos(wanted, recognizer), recognizer
+        embedder.name,
+        embedder.digest,
+        lambda: _score_photos(wanted, recognizer),
+        wanted.views,
+        recognizer,
     )
 
 
@@ -163,7 +161,8 @@ def _open_embeddings(path: Path, wanted: Wanted, settings: Settings) -> Source:
         return _score(chosen, wanted.views, people, strays, pairs)
 
     name = saved.model or (recognizer.embedder.name if recognizer else "")
-    return Source(name, saved.model_digest or digest, score, recognizer)
+    views = wanted.views if saved.model_digest else None  # a file from elsewhere does not say
+    return Source(name, saved.model_digest or digest, score, views, recognizer)
 
 
 def _open_gallery(path: Path, wanted: Wanted, settings: Settings) -> Source:
@@ -193,7 +192,7 @@ def _open_gallery(path: Path, wanted: Wanted, settings: Settings) -> Source:
         )
         return score_photos(templates)
 
-    return Source(held.stamp.model_name, held.stamp.model_digest, score, recognizer)
+    return Source(held.stamp.model_name, held.stamp.model_digest, score, None, recognizer)
 
 
 def _label_template(person: str, number: int, vector: Floats) -> LabeledPhoto:

@@ -63,12 +63,12 @@ def load_vectors(path: Path, names: Sequence[str] | None, *, digest: str) -> Emb
         digest: of the model that the file must come from; "" takes any.
 
     Raises:
-        InputError: it is no such file.
+        InputError: it is no such file, or a photo is there with several faces.
         ModelMismatchError: it says that it comes from another model.
     """
     from arcwise.evaluate.vectors.embedded import load_embeddings
 
-    embedded = load_embeddings(path)
+    embedded = load_embeddings(path, is_one_face=True)
     if digest and embedded.model_digest not in ("", digest):
         raise ModelMismatchError(
             f"{path} was made with {embedded.model or 'a model'} "

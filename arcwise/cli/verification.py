@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arcwise.cli.folds import parse_folds
-from arcwise.cli.leakage import find_leak
 from arcwise.cli.options import (
     DetectorOption,
     JsonOption,
@@ -22,6 +21,7 @@ from arcwise.cli.options import (
     build_settings,
     open_recognizer,
 )
+from arcwise.cli.overlap import find_learned
 from arcwise.cli.pairset import FailedName, PairSet, Wanted, check_sources, read_set
 from arcwise.cli.reporting import (
     DEFAULT_TOLERANCE,
@@ -30,9 +30,11 @@ from arcwise.cli.reporting import (
     ToleranceOption,
     check_out,
     describe_run,
+    digest_photos,
     tell,
     wants_drawings,
 )
+from arcwise.cli.thresholds import ThresholdOption, find_calibration, list_thresholds
 from arcwise.cli.vectors import (
     AlignedOption,
     CacheOption,
@@ -90,9 +92,6 @@ LeaveOutOption = Annotated[
 TrainedOnOption = Annotated[
     Path | None,
     typer.Option("--trained-on", metavar="LIST", help="Tell who of this training list is scored."),
-]
-ThresholdOption = Annotated[
-    float | None, typer.Option("--threshold", help="Also score this similarity, cosine.")
 ]
 
 
@@ -162,60 +161,39 @@ def verification(
 def _measure_sets(
     paths: Sequence[Path], wanted: Wanted, settings: Settings, recognizer: Recognizer | None
 ) -> Document:
-    from arcwise.evaluate.report import digest_lines
-
     sections: list[Section] = []
     values: list[dict[str, Any]] = []
     lines: list[str] = []
+    parts: list[EmbeddedPhotos] = []
     for path in paths:
         found = read_set(path, wanted, recognizer)
-        calibration = _find_calibration(settings, recognizer, found.embedded)
-        thresholds = _list_thresholds(calibration, wanted.threshold, found.pairs)
-        made, results = _measure_set(found, wanted, thresholds, is_alone=len(paths) == 1)
+        calibration = find_calibration(settings, recognizer, found.embedded.model_digest)
+        made, results = _measure_set(found, wanted, calibration, is_alone=len(paths) == 1)
         sections += made
         values += results
         lines += [f"{p.a} {p.b} {int(p.is_same)} {p.fold}" for p in found.pairs]
-        lines += [f"{name} {digest}" for name, digest in sorted(found.embedded.digest_of().items())]
+        parts.append(found.embedded)
     names = ", ".join(path.name for path in paths)
     place = wanted.photos or wanted.embeddings
     return describe_run(
         "Verification",
         recognizer or found.embedded,
         data=f"{names}, {place.name}" if place else names,
-        data_digest=digest_lines(lines),
+        data_digest=digest_photos(*parts, more=lines),
         sections=sections,
         values=values,
     )
 
 
-def _find_calibration(
-    settings: Settings, recognizer: Recognizer | None, embedded: EmbeddedPhotos
-) -> Calibration | None:
-    """Of the model: the recognizer's, or of saved vectors the one in the user's folder."""
-    from arcwise.compare import Calibration
-
-    if recognizer is not None:
-        return recognizer.calibration
-    place = settings.calibrations_dir / f"{embedded.model_digest}.json"
-    return Calibration.load(place) if embedded.model_digest and place.is_file() else None
-
-
 def _list_thresholds(
-    calibration: Calibration | None, given: float | None, pairs: Sequence[Pair]
+    calibration: Calibration | None, given: float | None, pairs: Sequence[Pair], views: Views
 ) -> list[Threshold]:
     """Thresholds that were chosen elsewhere: the calibrated one of `compare`, and the given one.
 
     Raises:
         InputError: there are none, and one fold leaves no other to choose one on.
     """
-    from arcwise.compare import Threshold, choose_threshold
-
-    thresholds = []
-    if calibration is not None:
-        rests_on = f"on {calibration.n_people:,} people, {calibration.date[:10]}"
-        thresholds.append(choose_threshold(calibration, None).with_caveat(rests_on))
-    if given is not None:
-        thresholds.append(Threshold(given, None, False, "given"))
+    thresholds = list_thresholds(calibration, given, views=views)
     folds = {pair.fold + 1 for pair in pairs}
     if len(folds) == 1 and not thresholds:
         raise InputError(
@@ -227,17 +205,22 @@ def _list_thresholds(
 
 
 def _measure_set(
-    found: PairSet, wanted: Wanted, thresholds: Sequence[Threshold], *, is_alone: bool
+    found: PairSet, wanted: Wanted, calibration: Calibration | None, *, is_alone: bool
 ) -> tuple[list[Section], list[dict[str, Any]]]:
     from arcwise.evaluate.verification import evaluate_scored
     from arcwise.evaluate.verification.exhibits import make_section
     from arcwise.evaluate.verification.scored import score_pairs
 
-    leak = find_leak(found.pairs, wanted.trained_on)
-    sections, values = list(leak.sections), []
+    learned = find_learned(found.pairs, wanted.trained_on)
+    sections, values = learned.list_sections(), []
     scored: dict[Views, ScoredPairs] = {}
+
+    def name_apart(title: str) -> str:
+        return title if is_alone else f"{found.name}, {title}"
+
     for number, protocol in enumerate(wanted.protocols):
         views = wanted.views_of(protocol)
+        thresholds = _list_thresholds(calibration, wanted.threshold, found.pairs, views)
         if views not in scored:
             scored[views] = score_pairs(
                 found.pairs, found.embedded.vectors(views), failed=found.embedded.reasons
@@ -248,41 +231,42 @@ def _measure_set(
             failed_policy=wanted.failed,
             thresholds=thresholds,
         )
-        title = protocol if is_alone else f"{found.name}, {protocol}"
-        section = make_section(report, title=title)
+        sections.append(make_section(report, title=name_apart(protocol)))
+        values.append({"set": found.name} | learned.to_dict() | report.to_dict())
         if number == 0:
-            section = _illustrate(section, report, found, wanted, scored[views])
-        sections.append(section)
-        values.append({"set": found.name} | leak.to_dict() | report.to_dict())
-    return sections, values
+            curves = _illustrate(name_apart("Curves"), report, found, wanted, scored[views])
+    return [*sections, curves], values
 
 
 def _illustrate(
-    section: Section,
+    title: str,
     report: VerificationReport,
     found: PairSet,
     wanted: Wanted,
     scored: ScoredPairs,
 ) -> Section:
-    """The section with its curves; drawn, and with the hardest pairs, where there is a page."""
-    from dataclasses import replace
+    """A section of curves and of the hardest pairs; with pictures where there is a page.
 
-    from arcwise.evaluate.verification.exhibits import list_curves
+    It is one for all protocols, so that reports of other protocols have it under the same title.
+    """
+    from arcwise.evaluate.report import Section
+    from arcwise.evaluate.verification.exhibits import list_curves, list_hardest
 
     counts_failed = wanted.failed == "count_as_wrong"
     n_failed = sum(pair.is_same for pair in scored.failed) if counts_failed else 0
     figures = list_curves(scored, name=found.embedded.model or "model", n_failed=n_failed)
+    tables = list_hardest(report)
     if not wanted.has_drawings:
-        return replace(section, figures=tuple(figures))
+        return Section(title, tables=tables, figures=tuple(figures))
     from arcwise.evaluate.verification.drawn import draw_scores, sheet_of_pairs
 
     threshold = report.best.similarity if report.similarity is None else report.similarity
     figures += draw_scores(scored, threshold=threshold, n_failed=n_failed)
     pictures = []
     if wanted.has_pictures and found.read is not None:
-        for title, pairs, caption in (
-            ("Hardest genuine pairs", report.hardest_genuine, "Said to be one person, least alike"),
-            ("Hardest impostor pairs", report.hardest_impostor, "Two people, most alike"),
+        for table, pairs in zip(
+            tables, (report.hardest_genuine, report.hardest_impostor), strict=True
         ):
-            pictures.append(sheet_of_pairs(title, pairs, found.read, caption=f"{caption} first."))
-    return replace(section, figures=tuple(figures), pictures=tuple(pictures))
+            caption = "Numbers as in the table; then the similarity."
+            pictures.append(sheet_of_pairs(table.title, pairs, found.read, caption=caption))
+    return Section(title, tables=tables, figures=tuple(figures), pictures=tuple(pictures))

@@ -6,27 +6,26 @@ mean one person; people without a shared name or photo are not found.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from arcwise.data.facts import Finding, PhotoFacts
 from arcwise.data.near import find_twins
 from arcwise.data.split import Sample
+from arcwise.evaluate.sets.people import name_people
 from arcwise.types import Pair
-
-_NUMBERED = re.compile(r"[ _-]*\d+$")
 
 
 def people_of_pairs(pairs: Iterable[Pair]) -> frozenset[str]:
-    """Everybody in a verification list: the folder of a photo, or its name without the number."""
-    return frozenset(_person_of(name) for pair in pairs for name in (pair.a, pair.b))
+    """Everybody in a verification list.
 
+    Args:
+        pairs: of photos whose names say whom they show; evaluate/sets/people.py reads them.
 
-def _person_of(photo: str) -> str:
-    path = PurePosixPath(photo)
-    return path.parent.name or _NUMBERED.sub("", path.stem)  # CALFW: AJ_Cook_0001.jpg
+    Raises:
+        InputError: the names do not say whom the photos show.
+    """
+    return frozenset(name_people(list(pairs)).values())
 
 
 def find_overlap(people: Iterable[str], scored: Iterable[str]) -> list[Finding]:

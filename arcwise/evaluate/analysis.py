@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from arcwise.errors import InputError
 from arcwise.evaluate.curve import Spread, describe_spread
 from arcwise.evaluate.row import Row
+from arcwise.evaluate.vectors.rows import row_norms
 from arcwise.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -32,6 +33,7 @@ N_BINS = 200
 
 _BLOCK = 4_000_000  # similarities that are held at once
 _SHARES = (0.5, 0.9, 0.99)
+_EQUAL = 1e-12  # variance of unit vectors below which they differ by the rounding of float32 alone
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,7 +64,7 @@ class EmbeddingReport:
         to_own: angle of a photo to the center of its person, of people with two photos or more.
         to_nearest: angle of a person's center to the nearest other one; None for one person.
         mean_length: length of the mean unit vector: 0 all around, 1 all alike.
-        effective_rank: exp of the entropy of the eigenvalues' shares.
+        effective_rank: exp of the entropy of the eigenvalues' shares; 0 where all are equal.
         participation: (sum of the eigenvalues)^2 / sum of their squares.
         n_axes: share of the variance -> principal axes that hold it.
     """
@@ -255,10 +257,7 @@ def _normalize(raw: Floats, people: Sequence[str]) -> tuple[Doubles, Doubles]:
         raise InputError(
             f"{len(vectors)} embedding has nothing to be held against", hint="give two or more"
         )
-    norms = np.linalg.norm(vectors, axis=1)
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(bad):
-        raise InputError(f"embedding {bad[0]} has length {norms[bad[0]]}", hint="leave it out")
+    norms = row_norms(vectors, lambda row: f"photo {row}")
     return vectors / norms[:, None], norms
 
 
@@ -296,8 +295,10 @@ def _angles(cosines: Doubles) -> Doubles:
 
 
 def _eigenvalues(unit: Doubles) -> Doubles:
-    """Of the covariance, falling; none is below 0."""
+    """Of the covariance, falling; none is below 0, and all are 0 where the vectors are equal."""
     centered = unit - unit.mean(axis=0)
+    if float(np.einsum("nd,nd->", centered, centered)) <= _EQUAL * len(unit):
+        return np.zeros(unit.shape[1])
     values: Doubles = np.linalg.eigvalsh(centered.T @ centered / len(unit))[::-1]
     return np.maximum(values, 0)
 

@@ -10,7 +10,6 @@ D'Haultfoeuille and Guyonvarch (2021) for pairs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[Any]
+from arcwise.errors import DatasetError
+from arcwise.evaluate.curve import Counts, count_allowed
+
+Similarities = NDArray[Any]
 """float32 or float64; what is said of them is exact in either."""
 Numbers = NDArray[np.int32]
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,7 +38,7 @@ class RankedPairs:
             two people; needed where P is less than `n_all`, else None.
     """
 
-    scores: Scores
+    scores: Similarities
     first: Numbers
     second: Numbers
     ties: Counts
@@ -47,7 +48,7 @@ class RankedPairs:
     @classmethod
     def rank(
         cls,
-        scores: Scores,
+        scores: Similarities,
         first: NDArray[Any],
         second: NDArray[Any],
         *,
@@ -138,7 +139,7 @@ def cut_at_fmr(
         nothing reaches. None where the pairs that are known all pass: more of them are needed.
     """
     n_drawn = int(counted[-1]) if n_all is None else n_all
-    budget = math.floor(fmr * n_drawn * (1 + 1e-12))  # 0.29 * 100 falls short of 29
+    budget = count_allowed(fmr, n_drawn)
     refused = int(np.searchsorted(counted, budget, side="right"))
     if refused == len(counted):
         return None
@@ -150,12 +151,13 @@ def cut_at_fmr(
     return Cut(float(impostors.scores[last]), n_passing)
 
 
-def draw_people(n_people: int, n_replicates: int, seed: int) -> Numbers:
+def draw_people(n_people: int, n_replicates: int, seed: int | np.random.Generator) -> Numbers:
     """(R, C) how often each person is drawn when as many as there are are drawn anew."""
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, n_people, (n_replicates, n_people))
-    counts = [np.bincount(draw, minlength=n_people).astype(np.int32) for draw in draws]
-    return np.stack(counts)
+    counts = np.empty((n_replicates, n_people), np.int32)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, n_people, n_people), minlength=n_people)
+    return counts
 
 
 def interval_of(values: Sequence[Any] | NDArray[Any]) -> Interval:
@@ -194,6 +196,9 @@ def measure_spreads(
 
     Returns:
         A result for each, or None where a draw needs impostor pairs that were left out.
+
+    Raises:
+        DatasetError: no draw has any impostor pair.
     """
     totals = count_strangers(impostors.n_photos, draws) if impostors.n_photos is not None else None
     thresholds = []
@@ -207,6 +212,11 @@ def measure_spreads(
         if len(known) < len(cuts):
             return None
         thresholds.append(known)
+    if not thresholds:
+        raise DatasetError(
+            f"none of {len(draws):,} draws of people has a pair of two people",
+            hint="draw people more often (n_replicates), or give pairs of more people",
+        )
     bounds = [interval_of(values) for values in zip(*thresholds, strict=True)]
     n_own = np.bincount(genuine.first, minlength=draws.shape[1])
     spreads = []

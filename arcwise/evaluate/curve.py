@@ -158,6 +158,22 @@ def threshold_over(parts: Sequence[Rising]) -> float:
     return float(np.nextafter(max(part[-1] for part in parts if len(part)), np.inf))
 
 
+def count_allowed(rate: float, n: int) -> int:
+    """The most of `n` that are at most a share `rate` of them.
+
+    Below a rate of 1 it is never all of them, however near to 1 the rate is.
+    """
+    if rate >= 1:
+        return n
+    return max(0, min(math.floor(rate * n * (1 + 1e-12)), n - 1))  # 0.29 * 100 falls short of 29
+
+
+def count_needed(rate: float, least: int = 1) -> int:
+    """How many there must be so that `count_allowed` is at least `least`; `rate` is above 0."""
+    n = math.ceil(least / rate * (1 - 1e-12))
+    return max(n, least + 1) if rate < 1 else n
+
+
 def count_below(rising: Rising, values: Rising) -> Counts:
     """(V,) how many of some rising scores are below each of V rising values."""
     if len(rising) >= len(values):
@@ -198,9 +214,9 @@ def tar_at_far(far: float, scores: TwoClasses, *, n_failed: int = 0) -> TarAtFar
         n_failed: same-person pairs without a score; they are never accepted.
     """
     genuine, impostor = scores.genuine, scores.impostor
-    budget = math.floor(far * len(impostor) * (1 + 1e-12))  # 0.29 * 100 falls short of 29
+    budget = count_allowed(far, len(impostor))
     if budget < 1:
-        need = math.ceil(1 / far * (1 - 1e-12))
+        need = count_needed(far)
         text = f"n/a: needs 1/FAR = {need:,} impostors, has {len(impostor):,}"
         return TarAtFar(far, None, None, None, None, None, text)
     refused = impostor[-1 - budget]

@@ -1,25 +1,25 @@
 """Error rates of groups of people at one fixed threshold: by age, gender, ethnicity, quality.
 
 It does not know files or models. A pair belongs to a group when both of its photos do; pairs
-across groups are in none. Intervals draw people anew, see evaluate/bootstrap.py; the ratio of the
-greatest to the least rate is that of NIST FRTE part 8 (NISTIR 8429).
+across groups are in none. Intervals draw people anew, see evaluate/bootstrap.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from arcwise.compare import Threshold
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Counts, Numbers, count_strangers, draw_people, spread_share
+from arcwise.evaluate.bootstrap import Numbers, count_strangers, draw_people, spread_share
 from arcwise.evaluate.calibrate import LEAST_FALSE
 from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
 from arcwise.evaluate.calibrate.reliability import portions
-from arcwise.evaluate.curve import Flags
+from arcwise.evaluate.calibrate.thresholds import lacks_twice
+from arcwise.evaluate.curve import Counts, Flags, count_needed
 from arcwise.evaluate.row import Row
 from arcwise.evaluate.sets.metadata import Metadata, sort_into_groups
 
@@ -31,7 +31,8 @@ class GroupRate:
     Attributes:
         n_errors, n_pairs: wrong decisions, and pairs they are among.
         rate: None where the group is too small to tell.
-        low, high: 95 % interval over draws of people; None without errors or rate.
+        low, high: 95 % interval over draws of people; None without errors or rate, or where no
+            draw has any of the pairs.
         text: the result in words, with what is needed where there is none.
     """
 
@@ -79,6 +80,22 @@ class Grouping:
     fmr_ratio: float | None
     fnmr_ratio: float | None
 
+    def rows(self) -> list[Row]:
+        """Every number with its definition."""
+        rows = []
+        for group in self.groups:
+            rows += _group_rows(f"{self.column}: ", group)
+        for name, ratio, rates in (
+            ("FMR", self.fmr_ratio, [group.fmr for group in self.groups]),
+            ("FNMR", self.fnmr_ratio, [group.fnmr for group in self.groups]),
+        ):
+            value = _tell_ratio(ratio, rates)
+            rows.append(Row(f"{self.column}: {name} ratio", value, _RATIO))
+        if self.n_unknown:
+            unknown = "photos without a value, in no group"
+            rows.append(Row(f"{self.column}: unknown", f"{self.n_unknown:,}", unknown))
+        return rows
+
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
@@ -109,14 +126,7 @@ class GroupReport:
         rows = [Row("threshold", f"{self.similarity:.4f}", self.why)]
         rows += _group_rows("", self.everybody)
         for grouping in self.groupings:
-            for group in grouping.groups:
-                rows += _group_rows(f"{grouping.column}: ", group)
-            for name, ratio in (("FMR", grouping.fmr_ratio), ("FNMR", grouping.fnmr_ratio)):
-                value = "n/a: needs two groups with errors" if ratio is None else f"{ratio:.2f}"
-                rows.append(Row(f"{grouping.column}: {name} ratio", value, _RATIO))
-            if grouping.n_unknown:
-                unknown = "photos without a value, in no group"
-                rows.append(Row(f"{grouping.column}: unknown", f"{grouping.n_unknown:,}", unknown))
+            rows += grouping.rows()
         return rows
 
 
@@ -138,10 +148,8 @@ def _group_rows(prefix: str, group: Group) -> list[Row]:
 def measure_groups(
     scored: ScoredPhotos,
     metadata: Metadata,
-    similarity: float,
+    threshold: Threshold,
     *,
-    why: str = "given",
-    fmr_aimed: float | None = None,
     edges: Mapping[str, Sequence[float]] | None = None,
     n_replicates: int = 200,
     seed: int = 0,
@@ -151,10 +159,8 @@ def measure_groups(
     Args:
         scored: the pairs.
         metadata: what is known of the photos or people.
-        similarity: the threshold, cosine; a pair matches at this or more.
-        why: where the threshold comes from, in words.
-        fmr_aimed: the false match rate it stands for. A group then needs 10 / fmr_aimed pairs of
-            two people for its FMR.
+        threshold: a pair matches at this or more. Where it stands for a false match rate f, a
+            group needs 10 / f pairs of two people for its FMR.
         edges: column -> rising numbers that part its values into ranges; see `sort_into_groups`.
         n_replicates: how often the people are drawn anew for the intervals, at least 1.
         seed: of these draws.
@@ -164,6 +170,7 @@ def measure_groups(
             or edges that do not fit.
         DatasetError: nothing is known of any of the photos.
     """
+    similarity, fmr_aimed = threshold.similarity, threshold.fmr
     if not -1 <= similarity <= 1:
         raise InputError(f"the threshold is {similarity}", hint="a cosine lies in -1..1")
     if fmr_aimed is not None and not 0 < fmr_aimed < 1:
@@ -193,7 +200,7 @@ def measure_groups(
         )
     return GroupReport(
         similarity=similarity,
-        why=why,
+        why=threshold.why,
         fmr_aimed=fmr_aimed,
         everybody=counter.count(np.zeros(len(keys), np.int32), ["everybody"])[0],
         groupings=tuple(groupings),
@@ -237,25 +244,33 @@ class _Counter:
 
     def _rate_strangers(self, is_inside: Flags, is_false: Flags, n_pairs: int) -> GroupRate:
         scored, draws = self._scored, self._draws
-        n_people = len(np.unique(scored.people[is_inside]))
-        n_needed = math.ceil(LEAST_FALSE / self._fmr_aimed * (1 - 1e-12)) if self._fmr_aimed else 1
+        n_photos = np.bincount(scored.people[is_inside], minlength=len(scored.names))
+        inside = None if scored.is_complete else self._list_inside(is_inside)
+        n_people = int(np.count_nonzero(n_photos)) if inside is None else self._count_people(inside)
+        n_needed = count_needed(self._fmr_aimed, LEAST_FALSE) if self._fmr_aimed else 1
         lack = ""
         if n_people < LEAST_PEOPLE:
-            lack = f"needs {LEAST_PEOPLE} people, has {n_people:,}"
+            of_list = "" if inside is None else " in its pairs of two"
+            lack = f"needs {LEAST_PEOPLE} people{of_list}, has {n_people:,}"
         elif n_pairs < n_needed:
             lack = f"needs {n_needed:,} pairs of two people, has {n_pairs:,}"
         chosen = self._accepted[is_false]
         if lack or not len(chosen):
             return _describe(len(chosen), n_pairs, lack, None, None)
         hits = self._weigh(chosen)
-        if scored.is_complete:
-            n_photos = np.bincount(scored.people[is_inside], minlength=len(scored.names))
-            there = count_strangers(n_photos, draws)
-        else:
-            pairs = scored.impostors
-            inside = is_inside[pairs.first] & is_inside[pairs.second]
-            there = self._weigh(np.flatnonzero(inside))
+        there = count_strangers(n_photos, draws) if inside is None else self._weigh(inside)
         return _describe(len(chosen), n_pairs, "", hits, there)
+
+    def _list_inside(self, is_inside: Flags) -> Counts:
+        """Places of the impostor pairs whose photos are both inside."""
+        pairs = self._scored.impostors
+        return np.flatnonzero(is_inside[pairs.first] & is_inside[pairs.second])
+
+    def _count_people(self, chosen: Counts) -> int:
+        """How many people are in some impostor pairs."""
+        people, pairs = self._scored.people, self._scored.impostors
+        there = np.concatenate((pairs.first[chosen], pairs.second[chosen]))
+        return len(np.unique(people[there]))
 
     def _weigh(self, chosen: Counts) -> Counts:
         """(R,) impostor pairs, each as often as it was drawn."""
@@ -268,10 +283,7 @@ class _Counter:
         n_people = len(self._scored.names)
         owners = people[pairs.first[is_own]]
         n_own = np.bincount(owners, minlength=n_people)
-        n_there = np.count_nonzero(n_own)
-        lack = ""
-        if n_there < LEAST_PEOPLE:
-            lack = f"needs {LEAST_PEOPLE} people with two photos, has {n_there:,}"
+        lack = lacks_twice(int(np.count_nonzero(n_own)))
         n_lost = np.bincount(people[pairs.first[self._refused[is_lost]]], minlength=n_people)
         hits, there = self._draws @ n_lost, self._draws @ n_own
         return _describe(int(n_lost.sum()), len(owners), lack, hits, there)
@@ -295,11 +307,24 @@ def _describe(
         text = f"0, {of_pairs}; no interval without errors"
         return GroupRate(n_errors, n_pairs, rate, None, None, text)
     spread = spread_share(hits, there)
-    assert spread is not None, "some draw has pairs where there are ten people"
+    if spread is None:
+        text = f"{rate:.3%}, {of_pairs}; no interval, as no draw of people has any of these pairs"
+        return GroupRate(n_errors, n_pairs, rate, None, None, text)
     text = f"{rate:.3%} [{spread.low:.3%}, {spread.high:.3%}], {of_pairs}"
     return GroupRate(n_errors, n_pairs, rate, spread.low, spread.high, text)
 
 
 def _ratio(rates: Sequence[GroupRate]) -> float | None:
-    known = [rate.rate for rate in rates if rate.rate is not None]
+    known = _list_known(rates)
     return max(known) / min(known) if len(known) > 1 and min(known) > 0 else None
+
+
+def _tell_ratio(ratio: float | None, rates: Sequence[GroupRate]) -> str:
+    if ratio is not None:
+        return f"{ratio:.2f}"
+    known = _list_known(rates)
+    return "n/a: the least rate is 0" if len(known) > 1 else "n/a: needs two groups with a rate"
+
+
+def _list_known(rates: Sequence[GroupRate]) -> list[float]:
+    return [rate.rate for rate in rates if rate.rate is not None]

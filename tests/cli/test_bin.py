@@ -96,3 +96,10 @@ def test_the_list_is_not_replaced(tmp_path, drawn_crops):
     pairs = write_pairs(tmp_path / "pairs.bin")
     with pytest.raises(InputError, match="would be replaced"):
         call("--pairs", pairs, "--photos", drawn_crops, "--out", pairs)
+
+
+def test_nothing_is_written_into_the_folder_that_is_read(pairs, drawn_crops):
+    out = drawn_crops / "x.bin"
+    with pytest.raises(InputError, match="which is only read"):
+        call("--pairs", pairs, "--photos", drawn_crops, "--out", out)
+    assert not out.exists()

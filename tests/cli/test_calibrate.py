@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from arcwise.cli.run import run
-from arcwise.compare import Calibration
+from arcwise.compare import Calibration, CalibrationPoint
 from arcwise.encode import write_image
 from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.gallery import Gallery
@@ -110,6 +110,9 @@ def test_a_calibration_is_written_where_decisions_look_for_it(
     calibration = Calibration.load(place)
     assert calibration.date.endswith("+00:00")
     assert Recognizer(model=FakeEmbedder()).calibration == calibration
+    assert calibration.views == "none"
+    assert call("calibrate", "--photos", people, "--flip")[0] == 0
+    assert Calibration.load(place).views == "sum"
 
 
 def test_the_table_and_json_show_the_written_points(
@@ -327,6 +330,7 @@ def test_the_people_of_a_gallery_are_a_source(call: Call, gallery: Path, own_hom
     assert report["closest"][0]["a"].startswith("Person ")
     place = own_home / "calibrations" / f"{FakeEmbedder().digest}.json"
     assert Calibration.load(place).n_people == 12
+    assert Calibration.load(place).views is None
     assert call_json(call, "calibrate", "--gallery", gallery, "--model", "fake")["n_people"] == 12
 
 
@@ -414,12 +418,14 @@ def test_without_its_library_there_is_no_probability_and_a_note_says_so(
     call: Call, people: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "arcwise.evaluate.calibrate.probability", raising=False)
-    monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
+    for name in ["sklearn", *(n for n in sys.modules if n.startswith("sklearn."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     code, _, err = call("calibrate", "--photos", people)
     assert code == 0, err
     assert "note: no probability: scikit-learn is not installed; pip install" in err
     (place,) = (own_home / "calibrations").iterdir()
-    assert json.loads(place.read_text())["version"] == 1
+    assert Calibration.load(place).points
+    assert Calibration.load(place).probability is None
 
 
 @pytest.mark.parametrize("suffix", [".json", ".md", ".html"])
@@ -536,3 +542,38 @@ def test_60_people_of_lfw_give_a_sensible_threshold(
     assert found[1e-3]["low"] < found[1e-3]["similarity"] < found[1e-3]["high"]
     assert found[1e-3]["fnmr"] < 0.05
     assert report["eer"]["rate"] < 0.02
+
+
+# What a new calibration changes
+
+
+def save_former(own_home: Path, rates: tuple[float, ...]) -> Path:
+    """A calibration of the fake model that reaches these rates, where decisions find it."""
+    similarities = (0.2, 0.3, 0.4)
+    points = (CalibrationPoint(f, s, s, s) for f, s in zip(rates, similarities, strict=False))
+    former = Calibration(
+        model_digest=FakeEmbedder().digest, points=tuple(points), n_impostors=10**6,
+        n_people=400, data_digest="x", date="2026-01-01",
+    )  # fmt: skip
+    return former.save(own_home / "calibrations" / f"{FakeEmbedder().digest}.json")
+
+
+def test_a_calibration_that_reaches_less_does_not_replace_one_that_decides(
+    call: Call, people: Path, own_home: Path, tmp_path: Path
+) -> None:
+    place = save_former(own_home, (1e-1, 1e-2, 1e-3))
+    before = place.read_bytes()
+    code, _, err = call("calibrate", "--photos", people)
+    assert code == 6
+    assert "12 people do not support FMR 1e-03" in err
+    assert "instead of 0.4000" in err
+    assert place.read_bytes() == before
+    assert call("calibrate", "--photos", people, "--out", tmp_path / "mine.json")[0] == 0
+
+
+def test_a_new_calibration_says_what_it_changes(call: Call, people: Path, own_home: Path) -> None:
+    save_former(own_home, (1e-1,))
+    code, out, err = call("calibrate", "--photos", people)
+    assert code == 0, err
+    assert "from now on, compare decides at " in out
+    assert "instead of 0.2000 (that rests on 400 people)" in out

@@ -17,6 +17,8 @@ from arcwise.testing import draw_photo
 from arcwise.zoo.card import load_card
 from tests.test_export import DIMENSION, make_run, traced, trained
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

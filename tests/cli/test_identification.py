@@ -144,6 +144,47 @@ def test_copies_can_be_dropped_or_refused(call: Call, people: Path) -> None:
     assert "--on-leak drop" in err
 
 
+def test_photos_under_two_people_are_told_whatever_becomes_of_leaks(
+    call: Call, people: Path
+) -> None:
+    """p1/9 and p3/9 are probes, p0/0 and p5/0 of the gallery."""
+    shutil.copy(people / "p2/1.png", people / "p1/9.png")
+    shutil.copy(people / "p2/1.png", people / "p3/9.png")
+    shutil.copy(people / "p0/0.png", people / "p5/0.png")
+    code, out, err = call(people)
+    assert code == 0, err
+    assert "p5/0.png is p0/0.png, and they are said to show two people" in err
+    assert "p3/9.png is p1/9.png, and they are said to show two people" in err
+    assert "Photos under two people" in out
+    doubles = json.loads(call(people, "--json")[1])["results"]["doubles"]
+    exact = {
+        side: [double["photo"] for double in found if double["is_exact"]]
+        for side, found in doubles.items()
+    }
+    assert exact == {"gallery": ["p5/0.png"], "probes": ["p2/1.png", "p3/9.png"]}
+    row = next(line for line in out.splitlines() if line.startswith("photos under two people"))
+    assert str(sum(map(len, doubles.values()))) in row.split()
+
+
+def test_ten_photos_under_two_people_are_named(call: Call, people: Path) -> None:
+    for number in range(12):
+        shutil.copytree(people / "p0", people / f"q{number:02}")
+    code, _, err = call(people)
+    assert code == 0, err
+    assert err.count("said to show two people") == 10
+    assert "more photos under two people" in err
+
+
+def test_what_is_not_looked_for_is_not_said_to_be_none(call: Call, album: Path) -> None:
+    code, out, _ = call(album, "--on-leak", "ignore")
+    assert code == 0
+    for row in ("probes in the gallery", "photos under two people"):
+        line = next(line for line in out.splitlines() if line.startswith(row))
+        assert "n/a: not looked for" in line
+    results = results_of(call, album)
+    assert results["leaks"] is results["doubles"] is None
+
+
 def test_failed_reads_are_counted_in_the_total(call: Call, people: Path) -> None:
     (people / "p2/1.png").write_bytes(b"no photo")
     (people / "p3/0.png").write_bytes(b"no photo")
@@ -238,6 +279,8 @@ def test_photos_in_no_folder_are_left_out(call: Call, people: Path) -> None:
         (("{album}", "--non-mated", "nan"), 3, "cannot leave nan"),
         (("{album}", "--per-person", "3"), 3, "no probe is left"),
         (("{album}", "--per-person", "0"), 2, "per-person"),
+        (("{album}", "--seed", "-1"), 2, "--seed"),
+        (("{album}", "--seed", "4294967296"), 2, "--seed"),
         (("nowhere",), 3, "nowhere"),
     ],
 )

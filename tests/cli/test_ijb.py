@@ -16,9 +16,10 @@ import pytest
 
 from arcwise.align import align_faces
 from arcwise.cli.run import run
+from arcwise.data.manifest import lock_folder
 from arcwise.embed import ONNXEmbedder, to_raw
-from arcwise.evaluate.vectors.blocks import Recipe
 from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.evaluate.vectors.work import LOCK_NAME
 from arcwise.image import read_image
 from arcwise.settings import Settings
 from arcwise.zoo.registry import find_model
@@ -127,6 +128,7 @@ def test_the_tables_name_the_pooling_and_both_rules(
     code, out, _ = call(built[0])
     assert code == 0
     assert "N1D1F1" in out
+    assert "original + mirror image" in out
     assert "TAR@FAR 1e-01 (insightface)" in out
     assert "n/a: needs 1/FAR = 1,000 impostors, has 180" in out
     assert "1:N, gallery G2" in out
@@ -152,13 +154,34 @@ def test_the_default_work_folder_is_in_the_users_own(
     assert sorted(path.name for path in folder.iterdir()) == ["images.npy", "progress.json"]
 
 
+def test_finished_work_with_mirror_images_serves_a_run_without(
+    call: Call, ijbc: Path, own_home: Path
+) -> None:
+    assert call(ijbc, "--only", "1:1")[0] == 0
+    (ijbc / "loose_crop").unlink()
+    (ijbc / "loose_crop").mkdir()
+    code, _, err = call(ijbc, "--only", "1:1", "--views", "none")
+    assert (code, "images are in" in err) == (0, True), err
+    assert len(list((own_home / "ijb").iterdir())) == 1
+
+
+def test_without_mirror_images_a_folder_of_its_own_takes_half_the_room(
+    call: Call, ijbc: Path, own_home: Path
+) -> None:
+    assert call(ijbc, "--only", "1:1", "--views", "none")[0] == 0
+    assert call(ijbc, "--only", "1:1")[0] == 0
+    one, two = sorted((own_home / "ijb").iterdir())
+    assert (one.name[-2:], two.name[-2:]) == ("-1", "-2")
+
+
 _KILLED = """
 import os, signal, sys
-import arcwise.evaluate.vectors.blocks as blocks
+import arcwise.evaluate.vectors.work as work
 from arcwise.cli.run import run
+from arcwise.data.manifest import lock_folder
 
-blocks.Recipe.__init__.__defaults__ = (16,)  # images in a block
-mark, n_left = blocks.WorkFolder._mark, 2
+work.BLOCK_IMAGES = 16
+mark, n_left = work.WorkFolder._mark, 2
 
 def deadly_mark(self, n_done):
     global n_left
@@ -167,7 +190,7 @@ def deadly_mark(self, n_done):
         os.kill(os.getpid(), signal.SIGKILL)
     mark(self, n_done)
 
-blocks.WorkFolder._mark = deadly_mark
+work.WorkFolder._mark = deadly_mark
 sys.exit(run(sys.argv[1:]))
 """
 
@@ -187,13 +210,60 @@ def test_a_killed_command_goes_on_to_the_same_bits(
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert json.loads((killed / "progress.json").read_text())["n_done"] == 32
-    monkeypatch.setattr(Recipe.__init__, "__defaults__", (16,))
+    assert (killed / LOCK_NAME).exists()  # of a process that is gone: it locks nothing
+    monkeypatch.setattr("arcwise.evaluate.vectors.work.BLOCK_IMAGES", 16)
     code, out, err = call(ijbc, "--work", killed, "--json")
     assert code == 0, err
     assert "32 of" in err
     assert results_of(out) == results_of(call(ijbc, "--work", whole, "--json")[1])
     for name in ("images.npy", "progress.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+_HOLDING = """
+import sys, time
+from pathlib import Path
+from arcwise.data.manifest import lock_folder
+from arcwise.evaluate.vectors.work import LOCK_NAME
+
+with lock_folder(Path(sys.argv[1]), name=LOCK_NAME, doing="embedding into"):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.fault
+def test_one_process_at_a_time_fills_a_work_folder(call: Call, ijbc: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDING, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        code, _, err = call(ijbc, "--work", folder)
+        assert (code, f"another process ({holder.pid}) is embedding into" in err) == (3, True)
+        assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
+        holder.kill()
+    assert call(ijbc, "--work", folder)[0] == 0
+    assert not (folder / LOCK_NAME).exists()
+
+
+def test_a_finished_folder_is_read_while_another_process_holds_it(
+    call: Call, ijbc: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    assert call(ijbc, "--work", folder)[0] == 0
+    with lock_folder(folder, name=LOCK_NAME, doing="embedding into"):
+        assert call(ijbc, "--work", folder)[0] == 0
+
+
+def test_a_work_folder_in_use_is_refused(call: Call, ijbc: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    with lock_folder(tmp_path / "work", name=LOCK_NAME, doing="embedding into"):
+        code, _, err = call(ijbc, "--work", tmp_path / "work")
+    assert (code, "is embedding into" in err) == (3, True)
 
 
 def test_images_that_are_missing_are_counted_and_told(

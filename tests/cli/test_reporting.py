@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
-from arcwise.cli.reporting import check_out, tell, wants_drawings
+from arcwise.cli.reporting import check_out, digest_photos, name_apart, tell, wants_drawings
 from arcwise.errors import InputError
 from arcwise.evaluate.report import Document, Figure, Lines, Section, Table, page
 from arcwise.evaluate.row import Row
+from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
 
 @pytest.fixture
@@ -111,3 +113,58 @@ def test_numbers_within_the_tolerance_pass(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["results"] == {"a": 0.5}
     assert "1 number as expected by" in captured.err
+
+
+# ── what was measured ──
+
+
+def photos(digests: dict[str, str], failed: dict[str, str] | None = None) -> EmbeddedPhotos:
+    """Photos with a vector, and some without, by their digests; "" is unknown."""
+    raw = np.ones((len(digests), 2), np.float32)
+    failed = failed or {}
+    known = {name: digest for name, digest in failed.items() if digest}
+    reasons = dict.fromkeys(failed, "no face was found")
+    return EmbeddedPhotos(
+        tuple(digests), raw, None, tuple(digests.values()), reasons, "fake", "f" * 64, known
+    )
+
+
+def test_the_data_are_the_same_whatever_the_model_makes_of_a_photo() -> None:
+    whole = digest_photos(photos({"a": "1", "b": "2"}))
+    assert len(whole) == 64
+    assert digest_photos(photos({"b": "2", "a": "1"})) == whole
+    assert digest_photos(photos({"a": "1"}, {"b": "2"})) == whole
+
+
+def test_other_photos_names_roles_and_pairs_are_other_data() -> None:
+    parts = photos({"a": "1"}), photos({"b": "2"})
+    digests = [
+        digest_photos(photos({"a": "1", "b": "2"})),
+        digest_photos(photos({"a": "1", "b": "3"})),
+        digest_photos(photos({"a": "1", "c": "2"})),
+        digest_photos(photos({"a": "1"}, {"b": "3"}), more=["x"]),
+        digest_photos(*parts),
+        digest_photos(*parts[::-1]),
+        digest_photos(*parts, more=["a b 1 0"]),
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+def test_data_with_an_unknown_photo_are_unknown() -> None:
+    assert digest_photos(photos({"a": "1", "b": ""})) == ""
+    assert digest_photos(photos({"a": "1"}), photos({"a": "1"}, {"b": ""})) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a (2)", "a (3)"]),
+        (["a", "a", "a (2)"], ["a", "a (3)", "a (2)"]),
+        (["a (2)", "a", "a"], ["a (2)", "a", "a (3)"]),
+    ],
+)
+def test_names_that_come_again_become_names_of_their_own(
+    names: list[str], apart: list[str]
+) -> None:
+    assert name_apart(names) == apart

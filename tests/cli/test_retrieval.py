@@ -167,7 +167,7 @@ def test_saved_vectors_need_no_photos_and_no_model(call: Call, tmp_path: Path):
     saved = save_vectors(tmp_path / "saved.npz")
     code, text, _ = call("retrieval", "--embeddings", saved)
     assert code == 0
-    assert "saved embeddings" in text
+    assert f"Retrieval: an unknown model on {saved}" in text
     assert "n/a: not all pixels are known" in text
     code, text, _ = call("clusters", "--embeddings", saved, "--json")
     assert code == 0
@@ -208,8 +208,38 @@ def test_the_calibrated_threshold_is_scored_too(call: Call, crops: Path, own_hom
     calibration.save(own_home / "calibrations" / f"{digest}.json")
     code, text, _ = call("clusters", "--photos", crops, "--aligned")
     assert code == 0
-    assert "Threshold 0.5000: calibrated for FMR 1.0e-03; on 50 people, 2026-01-01" in text
+    assert "At the threshold of compare" in text
+    (said,) = (line for line in text.splitlines() if "calibrated for FMR 1.0e-03" in line)
+    assert said.split()[:2] == ["threshold", "0.5000"]
+    assert "on 50 people, 2026-01-01" in said
     assert "chosen elsewhere" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        ("retrieval", ["Searches"]),
+        ("clusters", ["Clusters", "At the given threshold", "At the best BCubed F"]),
+    ],
+)
+def test_reports_of_two_models_stand_side_by_side(
+    call: Call, tmp_path: Path, command: str, titles: list[str]
+):
+    rng = np.random.default_rng(0)
+    names, digests = [f"p{i // 3}/{i % 3}.jpg" for i in range(24)], [f"{i:064x}" for i in range(24)]
+    for model in "ab":
+        raw = np.repeat(rng.normal(size=(8, 16)), 3, axis=0) + 0.3 * rng.normal(size=(24, 16))
+        np.savez(tmp_path / f"{model}.npz", names=names, raw=raw, digests=digests, model=model)
+        words = [command, "--embeddings", tmp_path / f"{model}.npz"]
+        words += ["--threshold", "0.5"] if command == "clusters" else []
+        assert call(*words, "--out", tmp_path / f"{model}.json")[0] == 0
+    code, text, _ = call("report", tmp_path / "a.json", tmp_path / "b.json", "--json")
+    assert code == 0
+    document = json.loads(text)
+    assert [part["title"] for part in document["sections"]] == ["Reports", *titles, "All numbers"]
+    assert document["sections"][0]["text"] == "All of them measured the same data."
+    for part in document["sections"][1:-1]:
+        assert all("n/a" not in line[1:3] for line in part["tables"][0]["cells"][:3])
 
 
 @pytest.mark.parametrize("command", ["retrieval", "clusters"])

@@ -174,6 +174,46 @@ def test_people_of_the_training_list_are_told_and_counted(
     assert unasked["leakage"] is None
 
 
+def test_people_of_the_training_list_are_left_out_whatever_the_spelling(
+    call: Call, people: Path, pairs: Path, tmp_path: Path
+) -> None:
+    trained = tmp_path / "trained.txt"
+    trained.write_text("p1/0.png 0\nP_2/0.png 1\nstranger/0.png 2\n")
+    arguments = ("--pairs", pairs, "--photos", people, "--leave-out", trained)
+    (result,) = results(call, *arguments, "--trained-on", trained)
+    assert result["n_pairs"] == 16 - 5
+    assert result["leakage"] == {"people": [], "n_pairs": 0}
+    assert "11 of 16 pairs are left without 2 people of trained.txt" in call(*arguments)[2]
+
+
+@pytest.mark.parametrize("option", ["--leave-out", "--trained-on"])
+def test_a_pack_names_nobody(call: Call, tmp_path: Path, option: str) -> None:
+    trained = tmp_path / "trained.txt"
+    trained.write_text("p1/0.png 0\n")
+    pack = write_pack(tmp_path / "lfw.bin", [b""] * 4, [True, False])
+    code, _, err = call("--pairs", pack, option, trained)
+    assert code == 2
+    assert f"a pack names nobody, so {option} cannot be answered" in err
+    assert "score the list and photos it was made from" in err
+
+
+@pytest.mark.parametrize("option", ["--leave-out", "--trained-on"])
+def test_numbers_and_photos_without_folders_name_nobody(
+    call: Call, people: Path, pairs: Path, tmp_path: Path, option: str
+) -> None:
+    trained = tmp_path / "trained.txt"
+    arguments = ("--pairs", pairs, "--photos", people, option, trained)
+    trained.write_text("0000045/001.jpg 0\n0000099/001.jpg 1\n")
+    assert "have numbers for names, such as 0000045" in call(*arguments)[2]
+    trained.write_text("001.jpg 0\n002.jpg 1\n")
+    assert "does not say whom its photos show" in call(*arguments)[2]
+    trained.write_text("p1/0.png 0\n")
+    pairs.write_text(pairs.read_text() + "p0/0.png,p0/1.png,0,1\n")  # two people, one folder
+    code, _, err = call(*arguments)
+    assert code != 0
+    assert "show two people, their names say 'p0' and 'p0'" in err
+
+
 def test_the_page_is_one_file_with_curves_and_the_hardest_pairs(
     call: Call, people: Path, pairs: Path, tmp_path: Path
 ) -> None:

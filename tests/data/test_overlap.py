@@ -12,6 +12,7 @@ from arcwise.data.near import take_look
 from arcwise.data.overlap import are_numbers, find_overlap, find_seen, people_of_pairs
 from arcwise.data.selection import SelectionRules, select_samples
 from arcwise.data.split import Sample
+from arcwise.errors import InputError
 from arcwise.evaluate.sets.pairs import read_pairs
 from arcwise.testing import draw_person
 from arcwise.types import Pair
@@ -22,7 +23,12 @@ def test_the_person_of_a_pair_is_the_folder_or_the_name_before_the_number() -> N
         Pair("Ann/Ann_0001.jpg", "lfw/Bob_Lee/Bob_Lee_0002.jpg", False, 0),
         Pair("AJ_Cook_0001.jpg", "Jean-Luc_2.jpg", False, 0),
     ]
-    assert people_of_pairs(pairs) == {"Ann", "Bob_Lee", "AJ_Cook", "Jean-Luc"}
+    assert people_of_pairs(iter(pairs)) == {"Ann", "Bob_Lee", "AJ_Cook", "Jean-Luc"}
+
+
+def test_people_of_a_pack_cannot_be_known() -> None:
+    with pytest.raises(InputError, match="show two people, their names say 'lfw' and 'lfw'"):
+        people_of_pairs([Pair("lfw/000000", "lfw/000001", False, 0)])
 
 
 def test_names_are_compared_without_case_accents_and_signs() -> None:

@@ -125,6 +125,15 @@ def test_equal_embeddings_have_rank_0() -> None:
     assert set(report.n_axes.values()) == {0}
 
 
+def test_equal_embeddings_have_rank_0_whatever_their_rounding() -> None:
+    one = np.random.default_rng(1).normal(size=128)
+    raw = np.array([one * (1 + k / 7) for k in range(50)], np.float32)  # other lengths, rounded
+    for vectors in (raw, np.repeat(raw[:1], 50, axis=0)):
+        report = analyze_embeddings(vectors, ["a", "b"] * 25)
+        assert (report.effective_rank, report.participation) == (0, 0)
+        assert set(report.n_axes.values()) == {0}
+
+
 def test_a_class_without_pairs_is_not_made_up() -> None:
     report = analyze_embeddings(np.eye(3, dtype=np.float32), ["a", "b", "c"])
     assert (report.genuine, report.to_own, report.margin) == (None, None, None)

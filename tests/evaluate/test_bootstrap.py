@@ -78,6 +78,14 @@ def test_people_are_drawn_as_often_as_there_are_and_by_the_seed():
     assert (draws.sum(axis=1) == 7).all()
     assert (draws == draw_people(7, 50, seed=1)).all()
     assert (draws != draw_people(7, 50, seed=2)).any()
+    assert (draws == draw_people(7, 50, np.random.default_rng(1))).all()
+    assert draws.dtype == np.int32
+
+
+def test_a_draw_is_what_it_was_when_all_were_drawn_at_once():
+    numbers = np.random.default_rng(5).integers(0, 11, (30, 11))
+    expected = [np.bincount(row, minlength=11).tolist() for row in numbers]
+    assert draw_people(11, 30, seed=5).tolist() == expected
 
 
 def test_intervals_are_those_of_samples_with_every_drawn_person_written_out():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arcwise.evaluate.curve import (
     Scores,
+    count_allowed,
+    count_needed,
     equal_error_rate,
     tar_at_far,
     threshold_between,
@@ -62,3 +66,22 @@ def test_the_eer_of_equal_scores_is_one_half():
 
 def test_the_eer_of_swapped_classes_is_one():
     assert equal_error_rate(Scores.sort([0.1, 0.2], [0.8, 0.9]), n_failed=0).rate == 1.0
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(0, 50))
+def test_the_share_of_a_count_allows_that_count(k: int, n: int, least: int):
+    k = min(k, n)
+    assert count_allowed(k / n, n) == k
+    needed = count_needed(k / n, least)
+    assert count_allowed(k / n, needed) >= least
+    assert not needed or count_allowed(k / n, needed - 1) < max(least, 1)
+
+
+@pytest.mark.parametrize("rate", [1 - 1e-13, float(np.nextafter(1, 0))])
+def test_a_rate_below_1_never_allows_all(rate: float):
+    assert [count_allowed(rate, n) for n in (0, 1, 2, 1000)] == [0, 0, 1, 999]
+    assert count_needed(rate) == 2
+    found = tar_at_far(rate, Scores.sort([0.5, 0.9], [0.1, 0.2, 0.3]))
+    assert (found.tar, found.far_found) == (1.0, 2 / 3)
+    alone = tar_at_far(rate, Scores.sort([0.5], [0.1]))
+    assert alone.text == "n/a: needs 1/FAR = 2 impostors, has 1"

@@ -8,10 +8,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from arcwise.compare import Threshold
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import draw_people
 from arcwise.evaluate.calibrate.labeled import LabeledPhoto, score_listed, score_photos
-from arcwise.evaluate.groups import Group, GroupReport, measure_groups
+from arcwise.evaluate.groups import Group, Grouping, GroupRate, GroupReport, measure_groups
 from arcwise.evaluate.sets.metadata import Metadata
 from arcwise.types import Pair
 
@@ -26,6 +27,10 @@ def make_photos() -> list[LabeledPhoto]:
         for i in range(N_PEOPLE)
         for j in range(1 + i % 3)
     ]
+
+
+def given(similarity: float, fmr: float | None = None) -> Threshold:
+    return Threshold(similarity, fmr, False, "given")
 
 
 def list_all(photos: list[LabeledPhoto]) -> list[Pair]:
@@ -57,7 +62,7 @@ def naive(metadata: Metadata, name: str, similarity: float):
 def test_rates_and_intervals_are_those_of_loops_over_the_pairs(metadata, is_complete: bool):
     photos = make_photos()
     scored = score_photos(photos) if is_complete else score_listed(list_all(photos), photos)
-    report = measure_groups(scored, metadata, 0.45, n_replicates=60, seed=4)
+    report = measure_groups(scored, metadata, given(0.45), n_replicates=60, seed=4)
     (grouping,) = report.groupings
     assert [group.name for group in grouping.groups] == ["a", "b"]
     draws = draw_people(N_PEOPLE, 60, 4)
@@ -79,9 +84,12 @@ def test_rates_and_intervals_are_those_of_loops_over_the_pairs(metadata, is_comp
 
 
 def measure(
-    metadata: Metadata = PEOPLE, similarity: float = 0.45, **options: object
+    metadata: Metadata = PEOPLE,
+    similarity: float = 0.45,
+    fmr: float | None = None,
+    **options: object,
 ) -> GroupReport:
-    return measure_groups(score_photos(make_photos()), metadata, similarity, **options)
+    return measure_groups(score_photos(make_photos()), metadata, given(similarity, fmr), **options)
 
 
 def test_everybody_is_one_group_of_all_pairs():
@@ -107,8 +115,47 @@ def test_a_small_group_has_no_rate_and_says_what_it_needs():
     assert grouping.fmr_ratio is None
 
 
+def test_of_a_list_only_people_in_pairs_of_the_group_count():
+    """Twenty people in the group, but its strangers are of one couple and its own of one person."""
+    photos = [
+        LabeledPhoto(f"{i:02}/{j}", f"{i:02}", np.eye(20)[i] + 0.3 * j, f"{i}-{j}")
+        for i in range(20)
+        for j in range(3)
+    ]
+    own = [Pair("00/0", "00/1", True, 0), Pair("00/0", "00/2", True, 0)]
+    couple = [Pair(f"00/{i}", f"01/{j}", False, 0) for i in range(3) for j in range(3)]
+    across = [Pair(f"{i:02}/0", f"{i:02}/1", True, 0) for i in range(2, 20)]
+    dim = Metadata(False, ("light",), {p.name: ("dim",) for p in photos if p.name[-2:] != "/1"})
+    scored = score_listed([*own, *couple, *across], photos)
+    (group,) = measure_groups(scored, dim, given(0.2)).groupings[0].groups
+    assert group.n_people == 20
+    assert group.fmr.text == "n/a: needs 10 people in its pairs of two, has 2"
+    assert group.fnmr.text == "n/a: needs 10 people with two photos, has 1"
+    assert (group.fmr.rate, group.fmr.low, group.fnmr.low) == (None, None, None)
+
+
+def test_where_no_draw_has_a_pair_there_is_a_rate_and_no_interval():
+    photos = [LabeledPhoto(f"{i}/0", f"{i}", np.ones(3) + i / 99, f"{i}") for i in range(10)]
+    pairs = [Pair(f"{i}/0", f"{i + 1}/0", False, 0) for i in range(0, 10, 2)]
+    everyone = Metadata(True, ("all",), {f"{i}": ("yes",) for i in range(10)})
+    scored = score_listed(pairs, photos)
+    report = measure_groups(scored, everyone, given(0.5), n_replicates=1, seed=92)
+    rate = report.everybody.fmr  # the draw has nobody together with the other
+    assert (rate.rate, rate.low, rate.high) == (1.0, None, None)
+    assert rate.text == "100.000%, 5 of 5; no interval, as no draw of people has any of these pairs"
+
+
+def test_a_ratio_over_a_rate_of_0_says_that_the_least_is_0():
+    rates = [GroupRate(0, 9, rate, None, None, "") for rate in (0.1, 0.2, 0.0)]
+    groups = tuple(Group("g", 9, 9, rate, rate) for rate in rates)
+    rows = {row.name: row.value for row in Grouping("age", groups, 0, None, None).rows()}
+    assert rows["age: FMR ratio"] == rows["age: FNMR ratio"] == "n/a: the least rate is 0"
+    rows = {row.name: row.value for row in Grouping("age", groups[:1], 0, None, None).rows()}
+    assert rows["age: FMR ratio"] == "n/a: needs two groups with a rate"
+
+
 def test_a_threshold_of_a_known_rate_asks_for_the_pairs_that_can_show_it():
-    (grouping,) = measure(fmr_aimed=1e-3).groupings
+    (grouping,) = measure(fmr=1e-3).groupings
     group = grouping.groups[0]
     assert group.fmr.text == f"n/a: needs 10,000 pairs of two people, has {group.fmr.n_pairs:,}"
     assert group.fnmr.rate is not None or "two photos" in group.fnmr.text
@@ -142,7 +189,7 @@ def test_metadata_of_others_is_refused():
     [
         ({"similarity": 1.5}, "the threshold is 1.5"),
         ({"similarity": float("nan")}, "the threshold is nan"),
-        ({"fmr_aimed": 0.0}, "the false match rate is 0.0"),
+        ({"fmr": 0.0}, "the false match rate is 0.0"),
         ({"n_replicates": 0}, "n_replicates"),
         ({"edges": {"height": [1.0]}}, "no column"),
     ],

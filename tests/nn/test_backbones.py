@@ -24,6 +24,8 @@ from arcwise.nn.resnet import ResNet50
 from arcwise.nn.vit import VisionTransformer
 from arcwise.session import Session
 
+pytestmark = pytest.mark.slow
+
 HEAVY = [
     "iresnet34",
     "iresnet50",

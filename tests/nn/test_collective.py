@@ -20,6 +20,8 @@ from arcwise.nn.collective import (
 from tests.ranks.cases import run_gathered
 from tests.ranks.start import run_ranks
 
+pytestmark = pytest.mark.slow
+
 SIZES = [2, pytest.param(4, marks=pytest.mark.slow)]
 
 

@@ -12,6 +12,8 @@ from arcwise.errors import LearningError
 from arcwise.nn import build_backbone
 from arcwise.nn.resnet import ResNet50
 
+pytestmark = pytest.mark.slow
+
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 N_BLOCKS = (3, 4, 6, 3)
 

@@ -23,6 +23,8 @@ from arcwise.train.log import RunLog
 from arcwise.train.loop import train
 from arcwise.train.run import LAST
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., TrainConfig]
 
 

@@ -22,6 +22,8 @@ from arcwise.train.log import RunLog
 from arcwise.train.loop import LOCK_NAME, train
 from arcwise.train.run import BEST, LAST
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., TrainConfig]
 TIMES = {"images_per_s", "remaining_s"}
 

@@ -12,6 +12,8 @@ from arcwise.errors import LearningError
 from arcwise.nn import BACKBONES, build_backbone
 from arcwise.train.meter import Footprint, Meter, measure_network
 
+pytestmark = pytest.mark.slow
+
 
 def saved_bytes(network: nn.Module, crops: Tensor, *, is_half: bool) -> int:
     """What autograd itself says it keeps of a forward pass, without the weights."""

@@ -22,6 +22,8 @@ from arcwise.train.learner import Learner
 from arcwise.train.snapshot import restore_learner, save_learner
 from tests.ranks.threads import join_threads, run_threads
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
 N_PEOPLE = 12

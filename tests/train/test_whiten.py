@@ -15,6 +15,8 @@ from arcwise.train.loop import train
 from arcwise.train.run import WHITENED
 from arcwise.train.whiten import fold_map, whitening_map
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., TrainConfig]
 
 

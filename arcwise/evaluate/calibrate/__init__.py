@@ -14,7 +14,6 @@ import numpy as np
 
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import (
-    Counts,
     Cut,
     Numbers,
     RankedPairs,
@@ -28,11 +27,9 @@ from arcwise.evaluate.calibrate.labeled import (
     LabeledPhoto,
     PhotoPairs,
     ScoredPhotos,
-    digest_photos,
-    score_listed,
     score_photos,
 )
-from arcwise.evaluate.calibrate.oddities import find_closest, find_twins
+from arcwise.evaluate.calibrate.oddities import find_closest, find_copies
 from arcwise.evaluate.calibrate.thresholds import (
     CalibrationReport,
     NextRate,
@@ -41,27 +38,17 @@ from arcwise.evaluate.calibrate.thresholds import (
 )
 from arcwise.evaluate.curve import (
     FARS,
+    Counts,
     Rate,
     Scores,
     count_below,
+    count_needed,
     equal_error_rate,
     threshold_at,
     threshold_over,
 )
 from arcwise.evaluate.row import FailedPhoto
 from arcwise.types import Floats
-
-__all__ = [
-    "LEAST_FALSE",
-    "LEAST_PEOPLE",
-    "CalibrationReport",
-    "LabeledPhoto",
-    "calibrate",
-    "calibrate_photos",
-    "digest_photos",
-    "score_listed",
-    "score_photos",
-]
 
 LEAST_FALSE = 10
 """Impostor pairs that must reach a threshold before it is believed: our choice."""
@@ -118,12 +105,19 @@ def calibrate(
 
     Raises:
         InputError: no replicates, or a rate that is not between 0 and 1.
-        DatasetError: too few impostor pairs for any rate, or for the wanted one.
+        DatasetError: fewer than 10 people in the impostor pairs, too few such pairs for any rate
+            or for the wanted one, or none of them in any draw of people.
     """
     _check_request(fmr, n_replicates)
     rising = [np.sort(pairs.scores) for pairs in (scored.genuine, scored.impostors)]
     if not len(rising[1]):
         raise DatasetError("there is no pair of two people", hint="give pairs of two people too")
+    n_strangers, n_twice = (len(scored.owners_of(p)) for p in (scored.impostors, scored.genuine))
+    if n_strangers < LEAST_PEOPLE:
+        raise DatasetError(
+            f"the pairs of two people show {n_strangers} people: too few to say anything of others",
+            hint=f"give pairs of {LEAST_PEOPLE} people or more with each other",
+        )
     draws = draw_people(len(scored.names), n_replicates, seed)
     points, next_rate = _find_points(scored, rising[1], draws, fmr)
     eer, best = _measure_balance(*rising)
@@ -136,10 +130,11 @@ def calibrate(
         n_people=len(scored.names),
         n_genuine=len(rising[0]),
         n_impostors=len(rising[1]),
+        n_twice=n_twice,
         eer=eer,
         best=best,
         closest=find_closest(scored),
-        twins=find_twins(scored.photos),
+        twins=find_copies(scored.photos),
         failed_photos=tuple(FailedPhoto(*item) for item in sorted(scored.reasons.items())),
         data_digest=scored.data_digest(),
     )
@@ -185,8 +180,9 @@ def _find_points(
     while (spreads := measure_spreads(genuine, impostors, draws, thresholds)) is None:
         n_kept = min(n, 2 * n_kept)  # a draw with many who look alike
         impostors = _rank_top(scored, rising, n_kept)
+    has_interval = len(scored.owners_of(scored.genuine)) >= LEAST_PEOPLE
     points = tuple(
-        _describe_point(fmr, cut, spread, genuine, impostors)
+        _describe_point(fmr, cut, spread, genuine, impostors, has_interval=has_interval)
         for (fmr, cut), spread in zip(given.items(), spreads, strict=True)
     )
     return points, lacking[0] if lacking else None
@@ -213,12 +209,19 @@ def _rank_top(scored: ScoredPhotos, rising: Floats, n_kept: int) -> RankedPairs:
 
 
 def _describe_point(
-    fmr: float, cut: Cut, spread: Spreads, genuine: RankedPairs, impostors: RankedPairs
+    fmr: float,
+    cut: Cut,
+    spread: Spreads,
+    genuine: RankedPairs,
+    impostors: RankedPairs,
+    *,
+    has_interval: bool,
 ) -> OperatingPoint:
     top = slice(cut.n_passing)
     couples = impostors.first[top].astype(np.int64) << 32 | impostors.second[top]
     n_genuine = len(genuine.scores)
     n_refused = int(np.count_nonzero(genuine.scores < cut.similarity))
+    fnmr = spread.fnmr if has_interval else None
     return OperatingPoint(
         fmr=fmr,
         similarity=cut.similarity,
@@ -228,13 +231,13 @@ def _describe_point(
         n_couples=len(np.unique(couples)),
         fmr_found=cut.n_passing / impostors.n_all,
         fnmr=n_refused / n_genuine if n_genuine else None,
-        fnmr_low=spread.fnmr.low if spread.fnmr else None,
-        fnmr_high=spread.fnmr.high if spread.fnmr else None,
+        fnmr_low=fnmr.low if fnmr else None,
+        fnmr_high=fnmr.high if fnmr else None,
     )
 
 
 def _explain(fmr: float, cut: Cut | None, n_impostors: int) -> NextRate:
-    n_needed = math.ceil(LEAST_FALSE / fmr * (1 - 1e-12))
+    n_needed = count_needed(fmr, LEAST_FALSE)
     rate = show_rate(fmr)
     if n_impostors < n_needed or cut is None:
         text = f"FMR {rate} needs {n_needed:,} impostor pairs, there are {n_impostors:,}"

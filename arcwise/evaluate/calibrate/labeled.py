@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Counts, Numbers
+from arcwise.evaluate.bootstrap import Numbers
+from arcwise.evaluate.curve import Counts
+from arcwise.evaluate.vectors.cosines import fetch_cosines
 from arcwise.evaluate.vectors.unit import unit_vectors
 from arcwise.types import Floats, Pair
 
 LEAST_PEOPLE = 10
 """With fewer, drawing people anew says nothing about others: our choice."""
 _BLOCK = 512  # photos that are compared with all others at once
-_CHUNK_PAIRS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,22 +88,28 @@ class ScoredPhotos:
         """(C,) photos of each person, where all pairs are scored; else None."""
         return np.bincount(self.people, minlength=len(self.names)) if self.is_complete else None
 
+    def owners_of(self, pairs: PhotoPairs) -> Numbers:
+        """The numbers of the people who occur in some pairs, rising."""
+        is_there = np.zeros(len(self.people), dtype=bool)
+        is_there[pairs.first] = is_there[pairs.second] = True
+        return np.unique(self.people[is_there])
+
     def data_digest(self) -> str:
         """SHA-256 that names the photos, and the pairs where they are those of a list."""
         digests = {photo.name: photo.digest for photo in self.photos}
         if self.is_complete:
-            return digest_photos(digests)
+            return digest_names(digests)
         kinds = ((self.genuine, 1), (self.impostors, 0))
         rows = sorted(
             f"{self.photos[a].name}\0{self.photos[b].name}\0{label}\n"
             for pairs, label in kinds
             for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
         )
-        listed = digest_photos(digests) + "\n" + "".join(rows)
+        listed = digest_names(digests) + "\n" + "".join(rows)
         return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()
 
 
-def digest_photos(digests: Mapping[str, str]) -> str:
+def digest_names(digests: Mapping[str, str]) -> str:
     """SHA-256 that names a set of photos: over `NAME NUL DIGEST LF` of each, sorted by name."""
     rows = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(rows.encode(errors="surrogateescape")).hexdigest()
@@ -194,9 +201,9 @@ def _prepare(
     for name, after in pairwise(sorted(names)):
         if name == after:
             raise InputError(f"the photo {name} is given twice", hint="give each photo once")
-    vectors, lost = unit_vectors(names, {photo.name: photo.vector for photo in given}, {})
-    used = tuple(photo for photo in given if photo.name not in lost)
-    return used, vectors.astype(np.float32), {**(failed or {}), **lost}
+    found = unit_vectors(names, {photo.name: photo.vector for photo in given}, {})
+    used = tuple(photo for photo in given if photo.name not in found.lost)
+    return used, found.units.astype(np.float32), {**(failed or {}), **found.lost}
 
 
 def _number_people(photos: Sequence[LabeledPhoto]) -> tuple[tuple[str, ...], Numbers]:
@@ -227,8 +234,5 @@ def _score_rows(vectors: Floats, rows: Sequence[tuple[int, int]]) -> PhotoPairs:
     pairs = _allot(len(rows))
     numbers = np.array(rows, dtype=np.int32).reshape(-1, 2)
     pairs.first[:], pairs.second[:] = numbers[:, 0], numbers[:, 1]
-    for start in range(0, len(rows), _CHUNK_PAIRS):
-        part = slice(start, start + _CHUNK_PAIRS)
-        a, b = vectors[pairs.first[part]], vectors[pairs.second[part]]
-        pairs.scores[part] = np.clip(np.einsum("pd,pd->p", a, b), -1.0, 1.0)
+    pairs.scores[:] = fetch_cosines(vectors, pairs.first, pairs.second)
     return pairs

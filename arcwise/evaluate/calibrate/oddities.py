@@ -26,7 +26,7 @@ class CloseStrangers:
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class Copies:
     """Photos of equal content, and the people they are said to show."""
 
     names: tuple[str, ...]
@@ -61,14 +61,14 @@ def _find_among(scored: ScoredPhotos, n_looked: int) -> list[CloseStrangers]:
     return list(found.values())
 
 
-def find_twins(photos: Sequence[LabeledPhoto]) -> tuple[Twins, ...]:
+def find_copies(photos: Sequence[LabeledPhoto]) -> tuple[Copies, ...]:
     """The photos whose content is that of another one."""
     found: dict[str, list[LabeledPhoto]] = {}
     for photo in photos:
         if photo.digest:
             found.setdefault(photo.digest, []).append(photo)
     return tuple(
-        Twins(
+        Copies(
             names=tuple(photo.name for photo in equal),
             people=tuple(dict.fromkeys(photo.person for photo in equal)),
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from arcwise.compare import ProbabilityCurve
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Counts, Numbers, draw_people
+from arcwise.evaluate.bootstrap import Numbers, draw_people
 from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, ScoredPhotos
 from arcwise.evaluate.calibrate.reliability import (
     GRID,
@@ -26,7 +26,7 @@ from arcwise.evaluate.calibrate.reliability import (
     portions,
     step_of,
 )
-from arcwise.evaluate.curve import Doubles
+from arcwise.evaluate.curve import Counts, Doubles
 from arcwise.evaluate.row import Row
 
 try:
@@ -66,7 +66,8 @@ class ProbabilityReport:
 
     Attributes:
         curve: fitted on all pairs; the file of a calibration holds it.
-        trials: of both methods, on people that were not fitted.
+        trials: of both methods, on people that were not fitted. Of the one that is kept they are
+            slightly optimistic: it was chosen on these people.
         reliability: of the method that was kept, on people that were not fitted; ten bins, less
             those without pairs.
         n_held_genuine, n_held_impostors: pairs these rest on.
@@ -88,7 +89,11 @@ class ProbabilityReport:
         known = f"; {prior * (1 - prior):.4f} is what the prior alone has"
         pairs = f"{self.n_held_genuine:,} of one person, {self.n_held_impostors:,} of two"
         rows = [
-            Row("method", self.curve.method, "the fit with the lower log loss"),
+            Row(
+                "method",
+                self.curve.method,
+                "the fit with the lower log loss; its numbers below are slightly optimistic",
+            ),
             Row("prior", f"{prior:g}", "share of pairs of one person that is taken for granted"),
             Row("held-out pairs", pairs, "pairs within a fifth of the people, fitted on the rest"),
         ]
@@ -171,14 +176,15 @@ def fit_probability(
 
 def _deal_people(scored: ScoredPhotos, seed: int) -> Numbers:
     """(C,) fold of each person; those with pairs of their own are dealt first, so evenly."""
-    n_own = len(np.unique(scored.people[scored.genuine.first]))
+    owners = scored.owners_of(scored.genuine)
+    n_own = len(owners)
     if n_own < LEAST_PEOPLE:
         raise DatasetError(
             f"a probability needs {LEAST_PEOPLE} people with two photos, there are {n_own}",
             hint="give a second photo of more people",
         )
     order = np.random.default_rng(seed).permutation(len(scored.names))
-    is_own = np.isin(order, scored.people[scored.genuine.first])
+    is_own = np.isin(order, owners)
     folds = np.empty(len(order), dtype=np.int32)
     folds[np.concatenate((order[is_own], order[~is_own]))] = np.arange(len(order)) % _N_FOLDS
     return folds

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arcwise.evaluate.bootstrap import Counts, Numbers, count_strangers, interval_of
-from arcwise.evaluate.calibrate.labeled import PhotoPairs, ScoredPhotos
-from arcwise.evaluate.curve import Doubles
+from arcwise.evaluate.bootstrap import Numbers, count_strangers, interval_of
+from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
+from arcwise.evaluate.curve import Counts, Doubles, Flags
 from arcwise.types import Floats
 
 STEPS = 2000
@@ -33,7 +33,8 @@ class Reliability:
         above, to: ends of the bin; the first bin holds its lower end too.
         predicted: mean probability given, with the weights of the prior.
         observed: share of pairs of one person, likewise.
-        low, high: its 95 % interval over draws of people.
+        low, high: its 95 % interval over draws of people; None where fewer than ten people are in
+            the pairs of the bin.
         n_genuine, n_impostors: pairs of one person and of two.
     """
 
@@ -41,8 +42,8 @@ class Reliability:
     to: float
     predicted: float
     observed: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n_genuine: int
     n_impostors: int
 
@@ -54,6 +55,7 @@ class _Held:
     Attributes:
         counts, sums: (bins,) number of pairs, and sum of their probabilities.
         first, second, bins: of the pairs that are known one by one.
+        has_person: (bins, C) who occurs in which bin.
     """
 
     counts: Counts
@@ -61,6 +63,7 @@ class _Held:
     first: Numbers
     second: Numbers
     bins: Counts
+    has_person: Flags
 
 
 def step_of(scores: Floats) -> Numbers:
@@ -105,17 +108,18 @@ def measure_reliability(
     found = []
     for b in range(_N_BINS):
         known = drawn[np.isfinite(drawn[:, b]), b]
-        if not total[b] or not len(known):
+        if not total[b]:
             continue
-        spread = interval_of(known)
+        n_there = np.count_nonzero(genuine.has_person[b] | impostors.has_person[b])
+        spread = interval_of(known) if n_there >= LEAST_PEOPLE and len(known) else None
         found.append(
             Reliability(
                 above=b / _N_BINS,
                 to=(b + 1) / _N_BINS,
                 predicted=float(given[b] / total[b]),
                 observed=float(observed[b]),
-                low=spread.low,
-                high=spread.high,
+                low=spread.low if spread else None,
+                high=spread.high if spread else None,
                 n_genuine=int(genuine.counts[b]),
                 n_impostors=int(impostors.counts[b]),
             )
@@ -129,6 +133,7 @@ def _find_held(
     """The pairs within a fold; those from `first_bin` on are known one by one."""
     bin_of = np.clip(np.ceil(fits * _N_BINS - 1e-9) - 1, 0, _N_BINS - 1).astype(np.int64)
     counts, sums = np.zeros(_N_BINS, np.int64), np.zeros(_N_BINS)
+    has_person = np.zeros((_N_BINS, len(folds)), dtype=bool)
     known: list[tuple[NDArray[np.int32], NDArray[np.int32], Counts]] = []
     for part in portions(pairs):
         first, second = scored.people[pairs.first[part]], scored.people[pairs.second[part]]
@@ -138,10 +143,11 @@ def _find_held(
         bins = bin_of[place]
         counts += np.bincount(bins, minlength=_N_BINS)
         sums += np.bincount(bins, weights=fits[place], minlength=_N_BINS)
+        has_person[bins, first[held]] = has_person[bins, second[held]] = True
         chosen = bins >= first_bin
         known.append((first[held[chosen]], second[held[chosen]], bins[chosen]))
     first, second, bins = (np.concatenate(column) for column in zip(*known, strict=True))
-    return _Held(counts, sums, first, second, bins)
+    return _Held(counts, sums, first, second, bins, has_person)
 
 
 def _count_bins(pairs: _Held, times: Numbers) -> Counts:

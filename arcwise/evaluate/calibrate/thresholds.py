@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from arcwise.compare import Calibration, CalibrationPoint, ProbabilityCurve
-from arcwise.evaluate.calibrate.oddities import CloseStrangers, Twins
+from arcwise.compare import Calibration, CalibrationPoint, MeasuredViews, ProbabilityCurve
+from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE
+from arcwise.evaluate.calibrate.oddities import CloseStrangers, Copies
 from arcwise.evaluate.curve import Rate
 from arcwise.evaluate.row import FailedPhoto, Row
 
@@ -30,7 +31,8 @@ class OperatingPoint:
         n_couples: pairs of people these are of.
         fmr_found: n_false as a share of all impostor pairs, at most `fmr`.
         fnmr: share of genuine pairs below it; None without genuine pairs.
-        fnmr_low, fnmr_high: 95 % interval of `fnmr`, or None.
+        fnmr_low, fnmr_high: 95 % interval of `fnmr`; None where fewer than ten people are in the
+            genuine pairs.
     """
 
     fmr: float
@@ -64,6 +66,7 @@ class CalibrationReport:
         next_rate: the first rate that is not given, or None.
         is_complete: whether all pairs of the photos were scored, or those of a list.
         n_photos, n_people, n_genuine, n_impostors: what it rests on.
+        n_twice: people who are in genuine pairs.
         eer: equal error rate and its threshold; None without genuine pairs.
         best: highest balanced accuracy (mean of the share of genuine pairs accepted and of
             impostor pairs refused) and its threshold; None without genuine pairs.
@@ -81,10 +84,11 @@ class CalibrationReport:
     n_people: int
     n_genuine: int
     n_impostors: int
+    n_twice: int
     eer: Rate | None
     best: Rate | None
     closest: tuple[CloseStrangers, ...]
-    twins: tuple[Twins, ...]
+    twins: tuple[Copies, ...]
     failed_photos: tuple[FailedPhoto, ...]
     data_digest: str
 
@@ -108,7 +112,7 @@ class CalibrationReport:
             rows += [
                 Row(f"similarity at FMR {rate}", place, _THRESHOLD),
                 Row(f"false matches at FMR {rate}", false, "impostor pairs that reach it"),
-                Row(f"FNMR at FMR {rate}", _show_fnmr(point), _FNMR),
+                Row(f"FNMR at FMR {rate}", _show_fnmr(point, self.n_twice), _FNMR),
             ]
         if self.next_rate is not None:
             name = f"similarity at FMR {show_rate(self.next_rate.fmr)}"
@@ -124,7 +128,12 @@ class CalibrationReport:
         return rows
 
     def to_calibration(
-        self, *, model_digest: str, date: str, probability: ProbabilityCurve | None = None
+        self,
+        *,
+        model_digest: str,
+        date: str,
+        probability: ProbabilityCurve | None = None,
+        views: MeasuredViews | None = None,
     ) -> Calibration:
         """The small part of it that decisions read.
 
@@ -132,6 +141,7 @@ class CalibrationReport:
             model_digest: of the model that made the vectors.
             date: ISO 8601.
             probability: that two photos show one person, from `fit_probability`.
+            views: what became of the mirror images in these vectors; None where it is not known.
         """
         points = (CalibrationPoint(p.fmr, p.similarity, p.low, p.high) for p in self.points)
         return Calibration(
@@ -142,6 +152,7 @@ class CalibrationReport:
             data_digest=self.data_digest,
             date=date,
             probability=probability,
+            views=views,
         )
 
 
@@ -151,9 +162,16 @@ def show_rate(rate: float) -> str:
     return short if float(short) == rate else f"{rate:.2e}"
 
 
-def _show_fnmr(point: OperatingPoint) -> str:
+def lacks_twice(n_people: int) -> str:
+    """What an interval over people with two photos lacks, in words; "" where they are enough."""
+    if n_people >= LEAST_PEOPLE:
+        return ""
+    return f"needs {LEAST_PEOPLE} people with two photos, has {n_people:,}"
+
+
+def _show_fnmr(point: OperatingPoint, n_twice: int) -> str:
     if point.fnmr is None:
         return "n/a: needs two photos of somebody"
     if point.fnmr_low is None or point.fnmr_high is None:
-        return f"{point.fnmr:.2%}"
+        return f"{point.fnmr:.2%} [n/a: {lacks_twice(n_twice)}]"
     return f"{point.fnmr:.2%} [{point.fnmr_low:.2%}, {point.fnmr_high:.2%}]"

@@ -102,7 +102,8 @@ def _rate_ranks(
     searches: Searches, scope: Scope, draws: PeopleDraws, n_failed: int
 ) -> tuple[RankRate, ...]:
     shares = cmc(searches, scope.ranks, n_failed=n_failed)
-    return tuple(map(RankRate, scope.ranks, shares, draws.spread_ranks(scope.ranks)))
+    moved = zip(scope.ranks, shares, draws.spread_ranks(scope.ranks), strict=True)
+    return tuple(RankRate(rank, share, over.interval, over.lack) for rank, share, over in moved)
 
 
 def _rate_dirs(searches: Searches, scope: Scope, n_failed: int) -> tuple[DirAtFar, ...]:
@@ -120,8 +121,11 @@ def _rate_thresholds(
     places = [threshold.similarity for threshold in scope.thresholds]
     fixed = [rates_at(searches, place, n_failed=n_failed) for place in places]
     reasons = [""] * len(found) + [threshold.why for threshold in scope.thresholds]
-    intervals = [*draws.spread_found(found), *draws.spread_fixed(places)]
-    return tuple(map(OpenRate, [*found, *fixed], reasons, intervals))
+    moved = [*draws.spread_found(found), *draws.spread_fixed(places)]
+    return tuple(
+        OpenRate(rates, why, over.interval, over.lack)
+        for rates, why, over in zip([*found, *fixed], reasons, moved, strict=True)
+    )
 
 
 def _tally_people(lineup: Lineup, searches: Searches, scope: Scope) -> list[PersonTally]:

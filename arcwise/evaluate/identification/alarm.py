@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from arcwise.errors import InputError
-from arcwise.evaluate.curve import Doubles, threshold_between
-from arcwise.evaluate.identification.search import (
+from arcwise.evaluate.curve import (
     Counts,
-    Searches,
-    check_ranks,
-    refuse_unmated,
+    Doubles,
+    count_allowed,
+    count_needed,
+    threshold_between,
 )
+from arcwise.evaluate.identification.search import Searches, check_ranks, refuse_unmated
 from arcwise.evaluate.row import Share, count_share
 
 _ABOVE_ALL = 1e-5  # DIR_FAR's step above the highest non-mated score where none may pass
@@ -134,10 +135,9 @@ def fnir_at_fpir(
         raise InputError(f"FPIR is {fpir}", hint="give a share above 0, at most 1")
     scores = _Scores.take(searches, n_failed)
     n = len(scores.highest)
-    budget = math.floor(fpir * n * (1 + 1e-12))  # 0.29 * 100 falls short of 29
+    budget = count_allowed(fpir, n)
     if budget < 1:
-        need = math.ceil(1 / fpir * (1 - 1e-12))
-        text = f"n/a: needs 1/FPIR = {need:,} non-mated searches, has {n:,}"
+        text = f"n/a: needs 1/FPIR = {count_needed(fpir):,} non-mated searches, has {n:,}"
         return FnirAtFpir(fpir, rank, None, None, None, text)
     refused = float(scores.highest[-1 - budget]) if budget < n else -math.inf
     fnir = scores.miss_above(refused, rank)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
 from arcwise.errors import InputError
 from arcwise.evaluate.identification.lineup import Lineup
 from arcwise.evaluate.identification.search import Searches, search_scores
+from arcwise.evaluate.identification.seed import check_seed
 from arcwise.image import luma, resize_image
 from arcwise.types import Crops, Embeddings
 
@@ -23,9 +25,12 @@ try:
     from sklearn.decomposition import PCA
     from sklearn.svm import SVC
 except ModuleNotFoundError as exc:
-    if (exc.name or "").split(".")[0] != "sklearn":
+    if (exc.name or "").split(".")[0] not in ("sklearn", "scipy", "joblib", "threadpoolctl"):
         raise
-    raise InputError("scikit-learn is not installed", hint="pip install 'arcwise[report]'") from exc
+    raise InputError(
+        f"scikit-learn is not installed, or lacks a library of its own: {exc.name}",
+        hint="pip install 'arcwise[report]'",
+    ) from exc
 
 SIDE_PX = 56
 """Side of the gray crops: our choice, half of a crop; the example takes 50x37 px."""
@@ -66,11 +71,13 @@ def search_eigenfaces(lineup: Lineup, *, seed: int = 0) -> Searches:
         seed: of the randomized decomposition.
 
     Returns:
-        The searches; a score is the machine's decision value, no cosine.
+        The searches; a score is the machine's decision value, no cosine. It belongs to a person,
+        so `others` names the first photo of that person.
 
     Raises:
-        InputError: the gallery shows one person, or more than 500.
+        InputError: the gallery shows one person, or more than 500; or the seed is out of range.
     """
+    check_seed(seed)
     check_people(set(lineup.gallery_people))
     n_most = min(_N_COMPONENTS, min(lineup.gallery.shape) - 1)
     faces = PCA(n_most, svd_solver="randomized", whiten=True, random_state=seed)
@@ -82,7 +89,10 @@ def search_eigenfaces(lineup: Lineup, *, seed: int = 0) -> Searches:
     values = machine.decision_function(faces.transform(lineup.probes))
     if values.ndim == 1:  # two people: one value, positive for the second
         values = np.column_stack([-values, values])
-    return search_scores(values, lineup.probe_people, machine.classes_.tolist())
+    people = machine.classes_.tolist()
+    found = search_scores(values, lineup.probe_people, people)
+    first_photos = np.array([lineup.gallery_people.index(person) for person in people])
+    return replace(found, others=first_photos[found.others])
 
 
 def check_people(people: Collection[str]) -> None:

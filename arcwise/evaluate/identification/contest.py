@@ -50,19 +50,24 @@ def name_apart(names: Sequence[str]) -> list[str]:
 def make_sections(entrants: Sequence[Entrant]) -> list[Section]:
     """Everybody in one table with the curves, then each with all numbers.
 
+    A model that is alone, the baseline aside, has a section whose title does not name it: reports
+    of two models stand side by side by titles.
+
     Args:
         entrants: at least one, of the same lineup and scope.
     """
     table = compare_entrants(entrants)
     beside = Section("Side by side", tables=(table,), figures=tuple(list_curves(entrants)))
-    return [beside, *map(_make_section, entrants)]
+    is_alone = sum(not entrant.is_baseline for entrant in entrants) == 1
+    return [beside, *(_make_section(entrant, is_alone=is_alone) for entrant in entrants)]
 
 
-def _make_section(entrant: Entrant) -> Section:
+def _make_section(entrant: Entrant, *, is_alone: bool) -> Section:
     rows = tuple(entrant.report.rows())
     if entrant.is_baseline:
         return Section(entrant.name, rows, text=_BASELINE)
-    return Section(entrant.name, rows, entrant.report.tables())
+    title = "Identification" if is_alone else entrant.name
+    return Section(title, rows, entrant.report.tables())
 
 
 def compare_entrants(entrants: Sequence[Entrant]) -> Table:

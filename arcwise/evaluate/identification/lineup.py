@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from arcwise.errors import InputError
 from arcwise.evaluate.identification.search import Searches, search_gallery
+from arcwise.evaluate.identification.seed import check_seed
 from arcwise.evaluate.row import FailedPhoto
 
 
@@ -52,8 +53,9 @@ class Side:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.people) - set(self.vectors) - set(self.reasons))
         if unknown:
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise InputError(
-                f"nothing is known of {unknown[0]!r} and {len(unknown) - 1} more photos",
+                f"nothing is known of {unknown[0]!r}{more}",
                 hint="give each photo a vector, or the reason why it has none",
             )
 
@@ -143,17 +145,19 @@ def split_photos(
             more photos than that is in the gallery with all of them, and has no probe.
         non_mated: how many people are left out of the gallery, 1 or more, or which share of them,
             below 1 (rounded). All of their photos are non-mated probes.
-        seed: draws the photos for the gallery; by default they are the first by name. It draws the
-            people left out too, with 0 where none is given.
+        seed: 0 to 2**32 - 1, draws the photos for the gallery; by default they are the first by
+            name. It draws the people left out too, with 0 where none is given.
 
     Raises:
         InputError: there are no photos, a number is out of range, or nobody is left in the gallery
             or no probe.
     """
     if per_person < 1:
-        raise InputError(f"{per_person} photos per person for the gallery", hint="give 1 or more")
+        raise InputError(
+            f"{per_person} photos of each person for the gallery", hint="give 1 or more"
+        )
     photos = _group(people)
-    left_out = draw_people(photos, non_mated, seed or 0)
+    left_out = choose_left_out(photos, non_mated, seed or 0)
     rng = None if seed is None else np.random.default_rng(seed)
     gallery: dict[str, str] = {}
     for person, names in photos.items():
@@ -163,7 +167,7 @@ def split_photos(
     probes = {name: person for name, person in people.items() if name not in gallery}
     if not probes:
         raise InputError(
-            f"no probe is left: nobody has more than {per_person} photos",
+            f"no probe is left: nobody has more than {_count(per_person, 'photo')}",
             hint="put fewer photos of each person in the gallery, or give the probes apart",
         )
     return Split(gallery, probes, left_out)
@@ -182,27 +186,31 @@ def split_people(
         gallery: photo -> person.
         probes: photo -> person; those who are not in the gallery are non-mated.
         non_mated: people who have probes and are taken out of the gallery, as in `split_photos`.
-        seed: draws them; 0 where none is given.
+        seed: draws them, as in `split_photos`.
 
     Raises:
-        InputError: there are no photos on a side, or `non_mated` is out of range.
+        InputError: there are no photos on a side, or a number is out of range.
     """
     if not gallery or not probes:
-        raise InputError(f"{len(gallery)} photos for the gallery and {len(probes)} probes")
+        raise InputError(
+            f"{_count(len(gallery), 'photo')} for the gallery and {_count(len(probes), 'probe')}",
+            hint="photos lie in PERSON/FILE",
+        )
     shown = set(probes.values())
     both = {name: person for name, person in gallery.items() if person in shown}
-    left_out = draw_people(_group(both), non_mated, seed or 0) if non_mated else ()
+    check_seed(seed or 0)
+    left_out = choose_left_out(_group(both), non_mated, seed or 0) if non_mated else ()
     kept = {name: person for name, person in gallery.items() if person not in left_out}
     if not kept:
         raise InputError("nobody is left in the gallery", hint="leave fewer people out")
     return Split(kept, dict(probes), left_out)
 
 
-def draw_people(photos: Mapping[str, Sequence[Any]], n: float, seed: int) -> tuple[str, ...]:
-    """Draw people: `n` of them, or a share where it is below 1; sorted.
+def choose_left_out(photos: Mapping[str, Sequence[Any]], n: float, seed: int) -> tuple[str, ...]:
+    """Draw who is not in the gallery: `n` people, or a share where it is below 1; sorted.
 
     Raises:
-        InputError: the number is out of range, or everybody would be drawn.
+        InputError: a number is out of range, or everybody would be drawn.
     """
     n_people = len(photos)
     if not n_people:
@@ -214,8 +222,10 @@ def draw_people(photos: Mapping[str, Sequence[Any]], n: float, seed: int) -> tup
     wanted = round(n * n_people) if n < 1 else int(n)
     if wanted >= n_people:
         raise InputError(
-            f"cannot leave {wanted} of {n_people} people out", hint="somebody must stay"
+            f"cannot leave {wanted} of {_count(n_people, 'person', 'people')} out",
+            hint="somebody must stay",
         )
+    check_seed(seed)
     names = sorted(photos)
     chosen = np.random.default_rng(seed).choice(n_people, wanted, replace=False)
     return tuple(names[i] for i in sorted(chosen))
@@ -227,6 +237,10 @@ def _group(people: Mapping[str, str]) -> dict[str, list[str]]:
     for name in sorted(people):
         photos.setdefault(people[name], []).append(name)
     return {person: photos[person] for person in sorted(photos)}
+
+
+def _count(number: int, thing: str, things: str = "") -> str:
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
 
 
 def _stack(

@@ -7,19 +7,34 @@ independent, so people are drawn and not searches (Bolle, Ratha and Pankanti, 20
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 
-from arcwise.evaluate.bootstrap import Interval
-from arcwise.evaluate.curve import Flags
+from arcwise.evaluate.bootstrap import Interval, interval_of
+from arcwise.evaluate.curve import Counts, Flags, count_allowed
 from arcwise.evaluate.identification.alarm import FnirAtFpir
 from arcwise.evaluate.identification.lineup import Lineup
 from arcwise.evaluate.identification.scope import Scope
-from arcwise.evaluate.identification.search import Counts, Searches
+from arcwise.evaluate.identification.search import Searches
+
+LEAST_PEOPLE = 10
+"""With fewer, drawing people anew says nothing about others: our choice, as in calibrate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How far a share moves when other people are drawn.
+
+    Attributes:
+        interval: 95 % of the draws; None where they say nothing.
+        lack: why there is none, in words; "" where there is one.
+    """
+
+    interval: Interval | None
+    lack: str
 
 
 class PeopleDraws:
@@ -47,19 +62,24 @@ class PeopleDraws:
         self._mated = _draw_weights([*people[is_mated], *failed], n, rng)
         self._strangers = _draw_weights([*people[~is_mated][order]], n, rng)
 
-    def spread_ranks(self, ranks: Sequence[int]) -> Iterator[Interval | None]:
-        """95 % interval of the share of mated searches found up to each rank."""
+    def spread_ranks(self, ranks: Sequence[int]) -> Iterator[Moved]:
+        """95 % interval of the share of mated searches found up to each rank.
+
+        None, here and below, where fewer than ten people can be drawn, or all draws are equal.
+        """
         return (self._spread(repeat(self._ranks <= rank)) for rank in ranks)
 
-    def spread_fixed(self, similarities: Sequence[float]) -> Iterator[Interval | None]:
+    def spread_fixed(self, similarities: Sequence[float]) -> Iterator[Moved]:
         """The same of the FNIR at each of some fixed thresholds."""
         return (self._spread(repeat(self._mates < place)) for place in similarities)
 
-    def spread_found(self, rates: Sequence[FnirAtFpir]) -> Iterator[Interval | None]:
+    def spread_found(self, rates: Sequence[FnirAtFpir]) -> Iterator[Moved]:
         """The same of FNIR@FPIR, with the threshold found anew for each draw of strangers."""
         for rate in rates:
-            if rate.fnir is None or rate.fpir is None or self._strangers is None:
-                yield None
+            if rate.fnir is None or rate.fpir is None:
+                yield Moved(None, rate.text.removeprefix("n/a: "))
+            elif self._mated is None or self._strangers is None:
+                yield Moved(None, f"needs {LEAST_PEOPLE} people and strangers")
             else:
                 yield self._spread(self._refuse(self._strangers, rate.fpir))
 
@@ -67,19 +87,20 @@ class PeopleDraws:
         """Which mates are refused at the threshold of each draw."""
         for weights in strangers.replicates():
             counted = np.cumsum(weights)
-            budget = math.floor(fpir * int(counted[-1]) * (1 + 1e-12))
+            budget = count_allowed(fpir, int(counted[-1]))
             refused = int(np.searchsorted(counted, budget, side="right"))
             threshold = self._highest[refused] if refused < len(counted) else -np.inf
             yield self._mates <= threshold
 
-    def _spread(self, flags: Iterator[Flags]) -> Interval | None:
+    def _spread(self, flags: Iterator[Flags]) -> Moved:
         """Of the share of mated searches that a flag marks; `flags` (M,) for each draw."""
         if self._mated is None:
-            return None
+            return Moved(None, f"needs {LEAST_PEOPLE} people")
         weighed = zip(self._mated.replicates(), flags, strict=False)  # flags may have no end
         shares = [float(weights @ flag / weights.sum()) for weights, flag in weighed]
-        low, high = np.percentile(shares, [2.5, 97.5]).tolist()
-        return Interval(low, high)
+        if min(shares) == max(shares):  # nobody was lost, or all: nothing to draw from
+            return Moved(None, "all draws are equal")
+        return Moved(interval_of(shares), "")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,10 +117,10 @@ class _Weights:
 def _draw_weights(
     people: Sequence[str], n_replicates: int, rng: np.random.Generator
 ) -> _Weights | None:
-    """None with fewer than two people: nothing varies."""
+    """None with fewer than ten people."""
     codes: dict[str, int] = {}
     person = np.array([codes.setdefault(name, len(codes)) for name in people], np.int64)
-    if len(codes) < 2:
+    if len(codes) < LEAST_PEOPLE:
         return None
     shares = np.full(len(codes), 1 / len(codes))
     return _Weights(rng.multinomial(len(codes), shares, size=n_replicates), person)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from arcwise.compare import Threshold
 from arcwise.errors import InputError
+from arcwise.evaluate.identification.seed import check_seed
 from arcwise.evaluate.row import FailedPolicy
 
 
@@ -27,7 +28,7 @@ class Scope:
         sizes: of smaller galleries; () for none, None for 10, 30, 100, 300 and so on (our choice).
         n_draws: random galleries of each size.
         n_replicates: draws of people for the intervals.
-        seed: of both.
+        seed: of both, 0 to 2**32 - 1.
     """
 
     ranks: tuple[int, ...] = (1, 3, 5)
@@ -43,6 +44,7 @@ class Scope:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.cmc_to < 1 or self.n_draws < 1 or self.n_replicates < 2:
             raise InputError(
                 f"the CMC ends at rank {self.cmc_to}, with {self.n_draws} draws and "

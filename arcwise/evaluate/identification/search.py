@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import InputError
-from arcwise.evaluate.curve import Flags
+from arcwise.evaluate.curve import Counts, Flags
 from arcwise.evaluate.row import Share, count_share
 from arcwise.types import Floats
 
-Counts = NDArray[np.int64]
-
+_CHUNK_PROBES = 1024  # searched at once, at most; fewer where the gallery is large
 _MOST_SCORES = 25_000_000  # held at once, 100 MB; three times that where people have several
 
 
@@ -60,20 +59,17 @@ def search_gallery(
     probe_people: Sequence[Hashable],
     gallery: NDArray[np.floating],
     gallery_people: Sequence[Hashable],
-    *,
-    chunk: int = 1024,
 ) -> Searches:
     """Search every probe in a gallery. A person scores as their most alike template does.
 
-    Scores are products of float32; two equal vectors may differ in the last bit.
+    Scores are products of float32; two equal vectors may differ in the last bit. Those that are
+    held at once stay below 400 MB.
 
     Args:
         probes: (P, D) of any length but 0; may be memory-mapped.
         probe_people: (P,) names or numbers.
         gallery: (G, D) likewise, several for one person allowed. A normalized copy is held.
         gallery_people: (G,) likewise.
-        chunk: probes searched at once, at most; fewer where the gallery is large, so that the
-            scores stay below 400 MB in all.
 
     Raises:
         InputError: no probe, no template, other shapes, a vector that is 0 or not finite.
@@ -85,16 +81,14 @@ def search_gallery(
             f"probes of {probes.shape[1]} and a gallery of {gallery.shape[1]} dimensions",
             hint="they come from different models: embed both with the same one",
         )
-    if chunk < 1:
-        raise InputError(f"chunk is {chunk}", hint="search at least one probe at once")
     codes: dict[Hashable, int] = {}
     gallery_codes = np.array([codes.setdefault(person, len(codes)) for person in gallery_people])
     order = np.argsort(gallery_codes, kind="stable")
     begins = np.searchsorted(gallery_codes[order], np.arange(len(codes) + 1))
     columns = _normalize(gallery[order], "gallery").T
     own = np.array([codes.get(person, -1) for person in probe_people], np.int64)
-    n_rows = min(chunk, max(1, _MOST_SCORES // len(order)))
-    found = _begin_searches(own)
+    n_rows = min(_CHUNK_PROBES, max(1, _MOST_SCORES // len(order)))
+    found = begin_searches(own)
     for start in range(0, len(own), n_rows):
         part = slice(start, start + n_rows)
         scores = _normalize(probes[part], "probes", start) @ columns
@@ -111,7 +105,7 @@ def search_scores(
     Args:
         scores: (P, C) of each probe for each person, higher is more alike; any range.
         probe_people: (P,) names or numbers.
-        people: (C,) likewise, each once. They stand for the gallery in `others`.
+        people: (C,) likewise, each once; `others` holds positions among them.
 
     Raises:
         InputError: no scores, other shapes, a person twice, a score that is not finite.
@@ -126,13 +120,18 @@ def search_scores(
     if not np.isfinite(scores).all():
         raise InputError("a score is not finite", hint="leave failed reads out and count them")
     own = np.array([codes.get(person, -1) for person in probe_people], np.int64)
-    found = _begin_searches(own)
+    found = begin_searches(own)
     places = np.arange(len(people) + 1)
     _search_rows(scores.astype(np.float32), own, places, places[:-1], found, 0)
     return found
 
 
-def _begin_searches(own: Counts) -> Searches:
+def begin_searches(own: Counts) -> Searches:
+    """Searches that have found nobody yet.
+
+    Args:
+        own: (P,) place of each probe's person among the gallery's, or -1.
+    """
     return Searches(
         mate_scores=np.full(len(own), np.nan, np.float32),
         mate_ranks=np.zeros(len(own), np.int64),

@@ -16,6 +16,11 @@ from arcwise.evaluate.identification.alarm import DirAtFar, FnirAtFpir
 from arcwise.evaluate.report import Table
 from arcwise.evaluate.row import FailedPhoto, FailedPolicy, Row, Share
 
+MISSES = "Mated searches with somebody else first"
+ALARMS = "Strangers who are most like somebody"
+
+_MOST_LINES = 10  # of people and mistakes in a table
+
 
 @dataclass(frozen=True, slots=True)
 class RankRate:
@@ -24,17 +29,19 @@ class RankRate:
     Attributes:
         rank: from 1.
         found: of all mated searches, with Wilson's interval.
-        people: 95 % interval over draws of people; None with fewer than two.
+        people: 95 % interval over draws of people, or None.
+        lack: why there is none, in words, such as fewer than ten people; else "".
     """
 
     rank: int
     found: Share
     people: Interval | None
+    lack: str
 
     def __str__(self) -> str:
         found = self.found
         text = f"{found.n_hits}/{found.n} = {found.share:.2%} [{found.low:.2%}, {found.high:.2%}]"
-        return text + _over_people(self.people)
+        return text + _over_people(self.people, self.lack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +52,31 @@ class OpenRate:
         rates: FNIR, FPIR and the threshold.
         why: where the threshold comes from, in words.
         people: 95 % interval of the FNIR over draws of people, the threshold found anew in each
-            where it was found here; None where there is no FNIR or fewer than two people.
+            where it was found here; or None.
+        lack: why there is none, in words: there is no FNIR, fewer than ten people of the gallery,
+            or of the strangers where the threshold is found, or all draws are equal; else "".
     """
 
     rates: FnirAtFpir
     why: str
     people: Interval | None
+    lack: str
 
     def __str__(self) -> str:
-        return self.rates.text + _over_people(self.people)
+        if self.rates.fnir is None:
+            return self.rates.text
+        return self.rates.text + _over_people(self.people, self.lack)
 
 
 @dataclass(frozen=True, slots=True)
 class SizeEffect:
     """The same searches in a smaller gallery, as mean and standard deviation over draws.
 
+    One draw has no deviation: None.
+
     Attributes:
-        n_people: in the gallery.
-        n_draws: random galleries of that size that held somebody who is searched for.
+        n_people: in the gallery, those not enrolled among them where failed searches count.
+        n_draws: random galleries of that size with somebody who is searched for.
         rank_1, rank_1_std: share of mated searches whose mate is first; failed ones count as in
             the whole report.
         fnir, fnir_std: at the FPIR of `SizeEffects`; None without enough non-mated searches.
@@ -72,7 +86,7 @@ class SizeEffect:
     n_people: int
     n_draws: int
     rank_1: float
-    rank_1_std: float
+    rank_1_std: float | None
     fnir: float | None
     fnir_std: float | None
     fpir: float | None
@@ -140,7 +154,7 @@ class IdentificationReport:
     """What searches of a gallery say about a model.
 
     Attributes:
-        n_people, n_templates: of the gallery.
+        n_people, n_templates: of the gallery, as far as they have a vector.
         n_probes, n_mated, n_non_mated: searches, failed ones included.
         n_failed_mated: mated searches that failed: no vector, or nobody to find.
         failed_policy: "count_as_wrong" or "leave_out".
@@ -190,17 +204,16 @@ class IdentificationReport:
         """Every number with its definition, in the order of a report."""
         return [*self._count_rows(), *self._rank_rows(), *self._open_rows(), *self._spread_rows()]
 
-    def tables(self, *, n_lines: int = 10) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Table, ...]:
         """The worst people, the mistakes, the failed reads and the gallery's size, as far as any.
 
-        Args:
-            n_lines: of each at most; the JSON holds all.
+        Of people and mistakes the first ten; the JSON holds more.
         """
         failed = self.failed_gallery + self.failed_probes
         parts = [
-            Table(_PEOPLE, _PEOPLE_COLUMNS, tuple(_person_cells(self.people, n_lines))),
-            Table(_MISSES, _MISTAKE_COLUMNS, tuple(map(_mistake_cells, self.misses[:n_lines]))),
-            Table(_ALARMS, _ALARM_COLUMNS, tuple(map(_alarm_cells, self.alarms[:n_lines]))),
+            Table(_PEOPLE, _PEOPLE_COLUMNS, tuple(_person_cells(self.people))),
+            Table(MISSES, _MISTAKE_COLUMNS, tuple(map(_mistake_cells, self.misses[:_MOST_LINES]))),
+            Table(ALARMS, _ALARM_COLUMNS, tuple(map(_alarm_cells, self.alarms[:_MOST_LINES]))),
             Table(_FAILED, ("photo", "why"), tuple((p.name, p.reason) for p in failed)),
         ]
         if self.sizes:
@@ -208,7 +221,8 @@ class IdentificationReport:
         return tuple(part for part in parts if part.cells)
 
     def _count_rows(self) -> list[Row]:
-        gallery = f"{self.n_people:,} people, {self.n_templates:,} photos"
+        people = f"{self.n_people:,} {'person' if self.n_people == 1 else 'people'}"
+        gallery = f"{people}, {self.n_templates:,} {'photo' if self.n_templates == 1 else 'photos'}"
         probes = f"{self.n_mated:,} mated, {self.n_non_mated:,} non-mated"
         failed = (
             f"{len(self.failed_gallery):,} of the gallery, {len(self.failed_probes):,} probes, "
@@ -258,10 +272,11 @@ class IdentificationReport:
     def _spread_rows(self) -> list[Row]:
         rows = []
         if self.mates:
-            rows.append(Row("mates", str(self.mates), f"similarity to the own person, {_SPREAD}"))
+            what = f"similarity to the own person, {_SPREAD}"
+            rows.append(Row("mates", _show_spread(self.mates), what))
         if self.strangers:
             what = f"highest similarity of each non-mated search, {_SPREAD}"
-            rows.append(Row("strangers", str(self.strangers), what))
+            rows.append(Row("strangers", _show_spread(self.strangers), what))
         return rows
 
 
@@ -279,15 +294,13 @@ _POLICIES: dict[FailedPolicy, str] = {
 }
 _PEOPLE = "Worst people"
 _PEOPLE_COLUMNS = ("person", "found first", "failed reads", "taken for most often")
-_MISSES = "Mated searches with somebody else first"
-_ALARMS = "Strangers who are most like somebody"
 _FAILED = "Failed reads"
 _ALARM_COLUMNS = ("probe", "most alike", "similarity")
 _MISTAKE_COLUMNS = ("probe", "rank", "similarity", "most alike of others", "its similarity")
 
 
-def _person_cells(people: tuple[PersonTally, ...], n: int) -> Iterator[tuple[str, ...]]:
-    for tally in people[:n]:
+def _person_cells(people: tuple[PersonTally, ...]) -> Iterator[tuple[str, ...]]:
+    for tally in people[:_MOST_LINES]:
         if tally.n_found < tally.n_probes:
             found = f"{tally.n_found}/{tally.n_probes}"
             yield tally.person, found, f"{tally.n_failed}", tally.taken_for
@@ -317,8 +330,16 @@ def _size_table(effects: SizeEffects) -> Table:
 
 
 def _mean(mean: float | None, std: float | None) -> str:
-    return "n/a" if mean is None or std is None else f"{mean:.2%} ± {std:.2%}"
+    if mean is None:
+        return "n/a"
+    return f"{mean:.2%}" if std is None else f"{mean:.2%} ± {std:.2%}"
 
 
-def _over_people(interval: Interval | None) -> str:
-    return f", {interval.low:.2%} to {interval.high:.2%} over people" if interval else ""
+def _show_spread(spread: Spread) -> str:
+    return f"{spread.mean:.4f}, of one search" if spread.n == 1 else str(spread)
+
+
+def _over_people(interval: Interval | None, lack: str) -> str:
+    if interval is None:
+        return f", over people n/a: {lack}"
+    return f", {interval.low:.2%} to {interval.high:.2%} over people"

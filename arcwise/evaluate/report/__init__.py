@@ -14,11 +14,12 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from arcwise.errors import InputError
+from arcwise.evaluate.report.node import Node
 from arcwise.evaluate.report.page import render_page
 from arcwise.evaluate.row import Row
 from arcwise.files import read_bytes, write_atomically
@@ -204,27 +205,28 @@ def write_document(document: Document, path: Path | str) -> Path:
 def read_document(path: Path | str) -> Document:
     """Read the JSON of a report; its figures have points but no drawing, its pictures are gone.
 
+    Names that are not known are left out.
+
     Raises:
-        InputError: it cannot be read or is no such report.
+        InputError: it cannot be read, is no such report, or something in it is not what it must
+            be: texts that are none, curves that are not two lists of finite numbers, results that
+            no float can hold or that are nested too deep.
     """
     content = read_bytes(path)
     try:
-        plain: Any = json.loads(content)
-        _check_version(plain["version"])
-        sections = tuple(_section_from_dict(section) for section in plain["sections"])
-        head = {name: str(plain[name]) for name in _HEAD}
-        return Document(**head, sections=sections, values=plain["results"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError) as exc:
-        reason = f"no {exc}" if isinstance(exc, KeyError) else str(exc)
+        plain = Node.parse(content)
+        version = plain.part("version").value
+        if version != VERSION or isinstance(version, bool):
+            raise InputError(f"its version is {version!r}, this arcwise reads {VERSION}")
+        head = {name: plain.text(name) for name in _HEAD}
+        sections = tuple(_section_from(node) for node in plain.part("sections").list())
+        results = plain.part("results")
+        results.check_finite()
+    except InputError as exc:
         raise InputError(
-            f"{path} is not the JSON of a report: {reason}",
-            hint="write one with --out report.json",
+            f"{path} is not the JSON of a report: {exc}", hint="write one with --out report.json"
         ) from exc
-
-
-def _check_version(version: object) -> None:
-    if version != VERSION:
-        raise InputError(f"its version is {version!r}, this arcwise reads {VERSION}")
+    return Document(**head, sections=sections, values=results.value)
 
 
 def digest_lines(lines: Iterable[str]) -> str:
@@ -269,17 +271,45 @@ def _section_to_dict(section: Section) -> dict[str, Any]:
     }
 
 
-def _section_from_dict(plain: Any) -> Section:
-    tables = tuple(
-        Table(t["title"], tuple(t["columns"]), tuple(tuple(line) for line in t["cells"]))
-        for t in plain["tables"]
+def _section_from(node: Node) -> Section:
+    return Section(
+        title=node.text("title"),
+        rows=tuple(_row_from(row) for row in node.part("rows").list()),
+        tables=tuple(_table_from(table) for table in node.part("tables").list()),
+        figures=tuple(_figure_from(figure) for figure in node.part("figures").list()),
+        text=node.text("text"),
     )
-    figures = tuple(
-        Figure(f["title"], "", f["caption"], Lines(**f["lines"]) if f["lines"] else None)
-        for f in plain["figures"]
-    )
-    rows = tuple(Row(**row) for row in plain["rows"])
-    return Section(plain["title"], rows, tables, figures, (), plain["text"])
+
+
+def _row_from(node: Node) -> Row:
+    return Row(node.text("name"), node.text("value"), node.text("definition"))
+
+
+def _table_from(node: Node) -> Table:
+    columns, lines = node.part("columns").texts(), node.part("cells").list()
+    for line in lines:
+        if len(line.texts()) != len(columns):
+            raise line.refuse(f"one text for each of {len(columns)} columns")
+    return Table(node.text("title"), columns, tuple(line.texts() for line in lines))
+
+
+def _figure_from(node: Node) -> Figure:
+    lines = node.part("lines")
+    found = None if lines.value is None else _lines_from(lines)
+    return Figure(node.text("title"), "", node.text("caption"), found)
+
+
+def _lines_from(node: Node) -> Lines:
+    kind = node.part("kind")
+    if kind.value not in get_args(LinesKind):
+        raise kind.refuse(f"one of {', '.join(get_args(LinesKind))}")
+    curves = {}
+    for name, curve in node.part("curves").items().items():
+        axes = [axis.numbers() for axis in curve.list()]
+        if len(axes) != 2 or len(axes[0]) != len(axes[1]):
+            raise curve.refuse("two lists of numbers of one length")
+        curves[name] = (axes[0], axes[1])
+    return Lines(kind.value, curves, node.text("x_label"), node.text("y_label"))
 
 
 # ── Markdown ──
@@ -306,16 +336,21 @@ def _table_to_markdown(columns: Sequence[str], cells: Iterable[Sequence[str]]) -
 
 
 def _escape(text: str) -> str:
-    """One line in which no letter of a name means anything to Markdown or HTML."""
+    """One line in which no letter of a name means anything to Markdown, HTML or a terminal."""
     text = " ".join(text.split())
-    return "".join("\\" + c if c in "\\|`*_<>[]" else c for c in text)
+    return _show_hidden("".join("\\" + c if c in "\\|`*_<>[]" else c for c in text))
 
 
 def _quote(text: str) -> str:
     """The text as code, whatever backticks it holds."""
-    text = " ".join(text.split())
+    text = _show_hidden(" ".join(text.split()))
     if not text:
         return "unknown"
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence, gap = "`" * (longest + 1), " " if "`" in (text[0], text[-1]) else ""
     return f"{fence}{gap}{text}{gap}{fence}"
+
+
+def _show_hidden(text: str) -> str:
+    r"""The text with letters that cannot be seen, or that turn others around, as \xNN or \uNNNN."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,17 +1,15 @@
 """Reports of several models side by side: one column for each, and how far they are apart.
 
-It measures nothing and reads no photo: it knows what is in the JSON of reports (report.py).
+It measures nothing, draws nothing and reads no photo: it knows what is in the JSON of reports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from arcwise.errors import InputError
 from arcwise.evaluate.report import Document, Figure, Lines, Section, Table
-from arcwise.evaluate.report.plots import plot_cmc, plot_det, plot_roc
 from arcwise.evaluate.row import Row
 
 _MOST_NUMBERS = 400  # of a table: more is for a machine, which can read the JSON
@@ -22,8 +20,8 @@ def place_beside(documents: Mapping[str, Document], *, command: str, date: str) 
     """Make one document of several.
 
     The same sections stand side by side, rows matched by name. The numbers of all results come
-    last, each with its difference from the first document. Curves of one kind and title are drawn
-    into one figure.
+    last, each with its difference from the first document. Curves of one kind and title come into
+    one figure, as points.
 
     Args:
         documents: name of a column -> document; two or more.
@@ -139,38 +137,7 @@ def _join_figures(title: str, own: Mapping[str, Section]) -> Figure:
         for curve, points in lines.curves.items():
             curves[name if len(lines.curves) == 1 else f"{name}: {curve}"] = points
     joined = Lines(first.lines.kind, curves, first.lines.x_label, first.lines.y_label)
-    return Figure(title, draw_lines(joined), first.caption, joined)
-
-
-def draw_lines(lines: Lines) -> str:
-    """The SVG of some curves.
-
-    Raises:
-        InputError: there is nothing to draw, or it holds a NaN.
-    """
-    if lines.kind == "roc":
-        return plot_roc(lines.curves)
-    if lines.kind == "det":
-        return plot_det(lines.curves, x_label=lines.x_label, y_label=lines.y_label)
-    return plot_cmc({name: shares for name, (_, shares) in lines.curves.items()})
-
-
-def draw_figures(document: Document) -> Document:
-    """The same document; figures that were not drawn but have points are drawn.
-
-    Raises:
-        InputError: there is nothing to draw in one of them, or it holds a NaN.
-    """
-    sections = []
-    for section in document.sections:
-        figures = tuple(
-            replace(figure, svg=draw_lines(figure.lines))
-            if figure.lines and not figure.svg
-            else figure
-            for figure in section.figures
-        )
-        sections.append(replace(section, figures=figures))
-    return replace(document, sections=tuple(sections))
+    return Figure(title, "", first.caption, joined)
 
 
 def _table_numbers(numbers: Mapping[str, Mapping[str, float]]) -> Section:

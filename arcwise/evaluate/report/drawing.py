@@ -179,13 +179,6 @@ def use_counts(axis: Axis, *, n_ticks: int = 10) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def use_log(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def frame_cell(axes: Axes, row: int, column: int) -> None:
     """A frame around a cell of a matrix."""
     corner = column - 0.5, row - 0.5

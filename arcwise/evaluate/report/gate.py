@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 from arcwise.errors import InputError
 from arcwise.files import read_bytes
 
 _MISSING = object()
+_PLACE = re.compile("[0-9]{1,18}")  # in a list; longer ones lie beyond any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Deviation:
 
     def __str__(self) -> str:
         difference = "" if self.by is None else f" ({self.by:+.6g})"
-        return f"{self.name} is {self.found}, expected {self.expected}{difference}"
+        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.name)
+        return f"{name} is {self.found}, expected {self.expected}{difference}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def read_expected(path: Path | str) -> dict[str, Any]:
         people. Of other files texts, truth values and nulls too.
 
     Raises:
-        InputError: it cannot be read, is no JSON object, or holds no value or a NaN.
+        InputError: it cannot be read, is no JSON object, or holds no value, a NaN or a number that
+            no float can hold.
     """
     content = read_bytes(path)
     try:
@@ -79,8 +84,10 @@ def read_expected(path: Path | str) -> dict[str, Any]:
     if not expected:
         raise InputError(f"{path} holds no number", hint="without one every report would pass")
     for name, value in expected.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{name} in {path} is {value}", hint="expect a number, or null")
+        if _is_number(value) and not _is_finite(value):
+            raise InputError(
+                f"{name} in {path} is {shorten(value)}", hint="expect a finite number, or null"
+            )
     return expected
 
 
@@ -133,7 +140,7 @@ def _look_up(plain: Any, name: str) -> Any:
         part: Any = _MISSING
         if isinstance(plain, Mapping):
             part = plain.get(key, _MISSING)
-        elif isinstance(plain, list) and n_words == 1 and key.isascii() and key.isdigit():
+        elif isinstance(plain, list) and n_words == 1 and _PLACE.fullmatch(key):
             part = plain[int(key)] if int(key) < len(plain) else _MISSING
         if part is not _MISSING:
             found = _look_up(part, rest)
@@ -157,6 +164,13 @@ def _walk(plain: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
 
 
 def _show(value: Any) -> str:

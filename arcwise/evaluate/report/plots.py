@@ -7,11 +7,13 @@ drawing.py's; matrices and maps are maps.py's. Only one thread may draw at a tim
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from arcwise.errors import InputError
+from arcwise.evaluate.report import Document, Lines
 from arcwise.evaluate.report.drawing import (
     BLUE,
     SKY,
@@ -27,7 +29,6 @@ from arcwise.evaluate.report.drawing import (
     open_figure,
     to_svg,
     use_counts,
-    use_log,
     use_rates,
     use_shares,
 )
@@ -281,16 +282,14 @@ def plot_sweep(
     *,
     x_label: str,
     y_label: str,
-    log_x: bool = False,
 ) -> str:
     """Some measures while one thing is changed.
 
     Args:
-        x: (N,) its values; above 0 for `log_x`.
+        x: (N,) its values.
         curves: name -> N values; NaN leaves a gap.
         x_label: what the x axis shows, with its unit.
         y_label: what the y axis shows, with its unit.
-        log_x: a logarithmic axis.
 
     Raises:
         InputError: no curve, none with a number, or not one value for each x.
@@ -304,8 +303,37 @@ def plot_sweep(
                 "markersize": 4 if len(places) <= 40 else 0,
             }
             axes.plot(places, values, **look)
-        if log_x:
-            use_log(axes)
         label_axes(axes, x_label, y_label)
         explain(axes)
         return to_svg(figure)
+
+
+def draw_lines(lines: Lines) -> str:
+    """The SVG of some curves.
+
+    Raises:
+        InputError: there is nothing to draw, or it holds a NaN.
+    """
+    if lines.kind == "roc":
+        return plot_roc(lines.curves)
+    if lines.kind == "det":
+        return plot_det(lines.curves, x_label=lines.x_label, y_label=lines.y_label)
+    return plot_cmc({name: shares for name, (_, shares) in lines.curves.items()})
+
+
+def draw_figures(document: Document) -> Document:
+    """The same document; figures that were not drawn but have points are drawn.
+
+    Raises:
+        InputError: there is nothing to draw in one of them, or it holds a NaN.
+    """
+    sections = []
+    for section in document.sections:
+        figures = tuple(
+            replace(figure, svg=draw_lines(figure.lines))
+            if figure.lines and not figure.svg
+            else figure
+            for figure in section.figures
+        )
+        sections.append(replace(section, figures=figures))
+    return replace(document, sections=tuple(sections))

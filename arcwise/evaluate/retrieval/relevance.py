@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.curve import Doubles
+from arcwise.evaluate.vectors.rows import unit_rows
 from arcwise.types import Floats
 
 Counts = NDArray[np.int64]
@@ -47,16 +48,7 @@ class LabeledVectors:
                 "names, labels and vectors must be of one number, got "
                 f"{len(self.names)}, {len(self.labels)} and an array of shape {vectors.shape}"
             )
-        with np.errstate(over="ignore"):  # what overflows is refused by name below
-            norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        wrong = ~(np.isfinite(norms) & (norms > 0))
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise InputError(
-                f"the embedding of {self.names[at]} has length {norms[at]}",
-                hint="leave items without a usable embedding to `missing`",
-            )
-        unit = (vectors / norms[:, None]).astype(np.float32)
+        unit = unit_rows(vectors, lambda row: self.names[row])
         object.__setattr__(self, "vectors", unit)
 
     @classmethod

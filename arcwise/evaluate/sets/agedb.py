@@ -1,21 +1,19 @@
-"""AgeDB: verification pairs with 5, 10, 20 or 30 years between, and what file names tell.
+"""AgeDB: verification pairs with 5, 10, 20 or 30 years between.
 
-It opens no photo. Source: Moschoglou et al. 2017, "AgeDB: the first manually collected,
-in-the-wild age database"; the layout of `04_FINAL_protocol_30_years.mat` after agedb2pack.py of
-InsightFace: `splits` is a column of ten cells, one for each fold; each holds 2 x 600 entries, of
-which the first part is the file name without ending, and 600 labels, 1 or -1.
+It opens no photo; people.py reads its file names. Source: Moschoglou et al. 2017, "AgeDB: the first
+manually collected, in-the-wild age database"; the layout of `04_FINAL_protocol_30_years.mat` after
+agedb2pack.py of InsightFace: `splits` is a column of ten cells, one for each fold; each holds
+2 x 600 entries, of which the first part is the file name without ending, and 600 labels, 1 or -1.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import struct
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,26 +42,7 @@ AGEDB_YEARS = (5, 10, 20, 30)
 _N_FOLDS = 10
 _N_PAIRS = 600  # of each fold
 _FOLDER = "03_Protocol_Images"
-_NAME = re.compile(r"([0-9]+)_(.+)_([0-9]{1,3})_([mf])(\.jpe?g|\.png)?", re.IGNORECASE)
-_LAST_NUMBER = re.compile(r"_[0-9]+$")
 _HINT = "give the folder of AgeDB that holds 04_FINAL_protocol_30_years.mat, as it was unpacked"
-
-
-@dataclass(frozen=True, slots=True)
-class AgeRecord:
-    """What the name of a photo tells.
-
-    Attributes:
-        number: the number in front, as it is written.
-        person: the name, without the number that some lists put behind it.
-        age_years: of the person in the photo.
-        gender: "m" or "f", as the set has it.
-    """
-
-    number: str
-    person: str
-    age_years: int
-    gender: Literal["m", "f"]
 
 
 def read_agedb(
@@ -102,26 +81,6 @@ def read_agedb(
         for pair in _parse_split(split, i, f"{path}: fold {i + 1}")
     ]
     return pairs if photos is None else match_names(pairs, photos)
-
-
-def parse_age_name(name: str) -> AgeRecord:
-    """What the name of a photo tells: number, person, age and gender.
-
-    Args:
-        name: of a photo, with or without folders and ending: `0_MariaCallas_35_f.jpg`, or with a
-            number behind the person, as protocols have it.
-
-    Raises:
-        DatasetError: another form.
-    """
-    match = _NAME.fullmatch(PurePosixPath(name).name)
-    if match is None:
-        raise DatasetError(
-            f"{name[:120]!r} is no name of AgeDB", hint="it is NUMBER_PERSON_AGE_GENDER"
-        )
-    person = _LAST_NUMBER.sub("", match[2])
-    gender: Literal["m", "f"] = "m" if match[4].lower() == "m" else "f"
-    return AgeRecord(match[1], person, int(match[3]), gender)
 
 
 def _find_protocol(root: Path, years: int) -> Path:

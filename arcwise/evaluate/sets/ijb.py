@@ -21,11 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.curve import Doubles, Flags
+from arcwise.evaluate.curve import Counts, Doubles, Flags
 from arcwise.files import read_bytes
 from arcwise.types import Floats
-
-Numbers = NDArray[np.int64]
 
 PUBLISHED_SIZES: dict[str, dict[str, int]] = {
     "ijbb": {"images": 227_630, "templates": 12_115, "genuine pairs": 10_270, "people": 1_845},
@@ -78,8 +76,8 @@ class TemplateImages:
     names: tuple[str, ...]
     points_px: Floats
     scores: Floats
-    templates: Numbers
-    media: Numbers
+    templates: Counts
+    media: Counts
     digest: str
 
 
@@ -109,7 +107,7 @@ class TemplatePeople:
         digest: SHA-256 of the file.
     """
 
-    templates: Numbers
+    templates: Counts
     people: tuple[str, ...]
     digest: str
 

@@ -98,7 +98,7 @@ def sort_into_groups(
         keys: (N,) the name that each photo has in the metadata: its own, or its person's.
         edges: column -> rising numbers. Values from one edge up to, but not at, the next are one
             group. A column of numbers with more than 8 different values and without edges is
-            parted into quarters of equally many photos.
+            parted into quarters of equally many photos. Ranges without a photo are left out.
 
     Returns:
         Column -> parting; a column of which no photo has a value is left out.
@@ -128,17 +128,27 @@ def _part(column: str, texts: Sequence[str], edges: Sequence[float] | None) -> P
         if edges is not None:
             raise InputError(f"column {column!r} holds no numbers", hint="leave its edges out")
         return _part_words(texts)
-    if edges is None and len(set(numbers)) <= MOST_VALUES:
-        return _part_words([f"{value:g}" if value is not None else "" for value in values])
+    distinct = sorted(set(numbers))
+    if edges is None and len(distinct) <= MOST_VALUES:
+        shown = dict(zip(distinct, _show_apart(distinct), strict=True))
+        return _part_words(["" if value is None else shown[value] for value in values])
     if edges is None:
         edges = np.unique(np.quantile(numbers, _QUARTERS)).tolist()
     if not edges or not all(a < b for a, b in pairwise((*edges, math.inf))):
         raise InputError(f"the edges of {column!r} are {list(edges)}", hint="give rising numbers")
-    shown = [f"{edge:g}" for edge in edges]
-    middle = [f"{low} to below {high}" for low, high in pairwise(shown)]
-    names = (f"below {shown[0]}", *middle, f"{shown[-1]} and above")
-    codes = [-1 if v is None else int(np.searchsorted(edges, v, side="right")) for v in values]
-    return Parts(names, np.array(codes, dtype=np.int32))
+    bounds = _show_apart(edges)
+    middle = [f"{low} to below {high}" for low, high in pairwise(bounds)]
+    names = (f"below {bounds[0]}", *middle, f"{bounds[-1]} and above")
+    places = [None if v is None else int(np.searchsorted(edges, v, side="right")) for v in values]
+    kept = sorted({place for place in places if place is not None})
+    codes = [-1 if place is None else kept.index(place) for place in places]
+    return Parts(tuple(names[place] for place in kept), np.array(codes, dtype=np.int32))
+
+
+def _show_apart(numbers: Sequence[float]) -> list[str]:
+    """Different numbers as different texts: with 15 digits, else with as many as it takes."""
+    texts = [f"{number:.15g}" for number in numbers]
+    return texts if len(set(texts)) == len(texts) else [repr(float(n)) for n in numbers]
 
 
 def _part_words(texts: Sequence[str]) -> Parts:

@@ -12,10 +12,11 @@ import csv
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.sets.folds import assign_folds, check_classes
+from arcwise.evaluate.sets.people import name_people
 from arcwise.files import read_bytes
 from arcwise.types import Pair
 
@@ -117,28 +118,20 @@ def drop_people(pairs: Sequence[Pair], people: Collection[str]) -> list[Pair]:
     """The pairs in which none of some people occurs, such as those a model was trained on.
 
     Args:
-        pairs: of photos called PERSON/FILE, with any folders before.
-        people: names as folders have them.
+        pairs: of photos whose names say whom they show; see people.py.
+        people: as `person_of` names them.
 
     Raises:
-        InputError: no pair is left, or a photo does not say whom it shows.
+        InputError: no pair is left, or the names do not say whom the photos show.
     """
-    left = [pair for pair in pairs if not {_person_of(pair.a), _person_of(pair.b)} & set(people)]
+    person_of, unwanted = name_people(pairs), frozenset(people)
+    left = [p for p in pairs if unwanted.isdisjoint((person_of[p.a], person_of[p.b]))]
     if not left:
         raise InputError(
             f"each of the {len(pairs)} pairs shows one of the {len(people)} people left out",
             hint="score another list, with people the model has not learned",
         )
     return left
-
-
-def _person_of(photo: str) -> str:
-    person = PurePosixPath(photo).parent.name
-    if not person:
-        raise InputError(
-            f"{photo} does not say whom it shows", hint="photos of the list are called PERSON/FILE"
-        )
-    return person
 
 
 def _read_lines(path: Path) -> list[_Line]:

@@ -55,10 +55,10 @@ class ArrayKind:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a name in the file stands for; `make` gives bytes, an array or the kind of one."""
+    """What a name in the file stands for; `make` gives bytes, a truth, an array or its kind."""
 
     name: str
-    make: Callable[[tuple[Any, ...]], bytes | PickledArray | ArrayKind]
+    make: Callable[[tuple[Any, ...]], bytes | bool | PickledArray | ArrayKind]
 
 
 def find_role(module: str, name: str) -> Role:
@@ -116,6 +116,24 @@ def _make_array(given: tuple[Any, ...]) -> PickledArray:
     return PickledArray()
 
 
+def _view_array(given: tuple[Any, ...]) -> PickledArray:
+    """As protocol 5 has it: bytes, kind, shape, and the order, which a row of bytes has not."""
+    if len(given) != 4 or given[3] not in ("C", "F"):
+        raise RefusedError("makes an array in an unknown way")
+    content, kind, shape, order = given
+    array = PickledArray()
+    _fill_array(array, (None, shape, kind, order, content))
+    return array
+
+
+def _make_truth(given: tuple[Any, ...]) -> bool:
+    """A bool of NumPy: its kind, and one byte."""
+    kind, content = given if len(given) == 2 else (None, None)
+    if not isinstance(kind, ArrayKind) or kind.code != "b1" or content not in (b"\0", b"\1"):
+        raise RefusedError("holds a single value of NumPy that is no truth")
+    return bool(content == b"\1")
+
+
 def _make_kind(given: tuple[Any, ...]) -> ArrayKind:
     code = given[0] if given else ""
     code = code.decode("latin-1") if isinstance(code, bytes) else code  # str of Python 2
@@ -161,6 +179,10 @@ _ROLES = {
     for name, make in (
         ("numpy.core.multiarray._reconstruct", _make_array),
         ("numpy._core.multiarray._reconstruct", _make_array),  # NumPy 2
+        ("numpy.core.numeric._frombuffer", _view_array),
+        ("numpy._core.numeric._frombuffer", _view_array),
+        ("numpy.core.multiarray.scalar", _make_truth),
+        ("numpy._core.multiarray.scalar", _make_truth),
         ("numpy.ndarray", _refuse_making),
         ("numpy.dtype", _make_kind),
         ("_codecs.encode", _encode),

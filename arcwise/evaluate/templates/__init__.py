@@ -8,22 +8,20 @@ frames of a video) are averaged, the media of a template are summed, the sum is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import InputError
-from arcwise.evaluate.curve import Flags
+from arcwise.evaluate.curve import Counts, Flags
+from arcwise.evaluate.vectors.cosines import fetch_cosines
 from arcwise.evaluate.vectors.embedded import Views
 from arcwise.types import Floats
 
-Numbers = NDArray[np.int64]
-
 _CHUNK_IMAGES = 8192  # 64 MB of two views of 512 numbers in float64
 _BLOCK_ROWS = 1024  # times 23,124 templates of IJB-C: 95 MB of products
-_GATHER_PAIRS = 1 << 14
 _WORTH_A_PRODUCT = 200  # products per pair, above which fetching is faster; measured: about 240
 
 
@@ -51,9 +49,13 @@ class Pooling:
         """The abbreviation of InsightFace's eval_ijbc.py, such as N1D1F1.
 
         N1 keeps norms (in its ijb_evals.py N0 does), D1 weighs by detector score, F1 embeds the
-        mirror image too.
+        mirror image too; it does not tell whether that is added or put behind.
         """
         return f"N{self.keep_norms:d}D{self.weigh_scores:d}F{self.views != 'none':d}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the name, and what it leaves open."""
+        return {"name": self.name} | asdict(self)
 
     def describe(self) -> str:
         """The same in words."""
@@ -77,11 +79,11 @@ class Templates:
         has_vector: (T,) bool; false where no image of it has an embedding, or they sum to 0.
     """
 
-    numbers: Numbers
+    numbers: Counts
     vectors: Floats
     has_vector: Flags
 
-    def places(self, numbers: NDArray[Any]) -> Numbers:
+    def places(self, numbers: NDArray[Any]) -> Counts:
         """Rows of some templates by their numbers.
 
         Raises:
@@ -101,8 +103,8 @@ class Templates:
 
 def pool_templates(
     images: NDArray[np.float32],
-    templates: Numbers,
-    media: Numbers,
+    templates: Counts,
+    media: Counts,
     scores: Floats,
     *,
     pooling: Pooling | None = None,
@@ -148,8 +150,8 @@ def pool_templates(
 
 def _check_shapes(
     images: NDArray[np.float32],
-    templates: Numbers,
-    media: Numbers,
+    templates: Counts,
+    media: Counts,
     scores: Floats,
     failed: Flags,
     pooling: Pooling,
@@ -172,7 +174,7 @@ def _check_shapes(
         )
 
 
-def _weigh_images(templates: Numbers, media: Numbers) -> NDArray[np.float64]:
+def _weigh_images(templates: Counts, media: Counts) -> NDArray[np.float64]:
     """1 / the number of images of each image's media; both are sorted by template, then media."""
     is_new = np.ones(len(templates), np.bool_)
     is_new[1:] = (templates[1:] != templates[:-1]) | (media[1:] != media[:-1])
@@ -181,7 +183,7 @@ def _weigh_images(templates: Numbers, media: Numbers) -> NDArray[np.float64]:
     return weights
 
 
-def _cut_templates(rows: Numbers) -> Iterator[slice]:
+def _cut_templates(rows: Counts) -> Iterator[slice]:
     """Parts of about 8192 images that hold whole templates; `rows` rise."""
     start = 0
     while start < len(rows):
@@ -194,7 +196,7 @@ def _cut_templates(rows: Numbers) -> Iterator[slice]:
 
 
 def _view_images(
-    images: NDArray[np.float32], pooling: Pooling, rows: Numbers
+    images: NDArray[np.float32], pooling: Pooling, rows: Counts
 ) -> NDArray[np.float64]:
     """(n, D) or (n, 2D) float64 of some images, normalized where norms do not count."""
     values: NDArray[np.float64]
@@ -267,20 +269,9 @@ def _score_block(
     is_wanted[second] = True
     columns = np.flatnonzero(is_wanted)
     if len(rows) * len(columns) > _WORTH_A_PRODUCT * len(first):
-        return _fetch_pairs(vectors, first, second)
+        return fetch_cosines(vectors, first, second)
     place = np.empty(len(vectors), np.int32)
     place[columns] = np.arange(len(columns), dtype=np.int32)
     products = np.asarray(vectors[rows]) @ np.asarray(vectors[columns]).T
     picked: Floats = products[np.searchsorted(rows, first), place[second]]
     return picked
-
-
-def _fetch_pairs(
-    vectors: NDArray[np.float32], first: NDArray[np.integer], second: NDArray[np.integer]
-) -> Floats:
-    """Two vectors for each pair, some pairs at a time."""
-    scores = np.empty(len(first), np.float32)
-    for start in range(0, len(first), _GATHER_PAIRS):
-        part = slice(start, start + _GATHER_PAIRS)
-        scores[part] = np.einsum("pd,pd->p", vectors[first[part]], vectors[second[part]])
-    return scores

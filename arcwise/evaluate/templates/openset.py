@@ -7,7 +7,6 @@ galleries hold different people; each is searched with all probes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from arcwise.errors import DatasetError
+from arcwise.evaluate.curve import count_needed
 from arcwise.evaluate.identification.alarm import DetPoints, FnirAtFpir, det_points, fnir_at_fpir
 from arcwise.evaluate.identification.search import Searches, cmc, search_gallery
 from arcwise.evaluate.row import Row, Share, count_share
@@ -240,7 +240,7 @@ def tpir_at_fpir(searches: Searches, fpir: float, *, n_failed: int = 0) -> TpirA
         n_failed: mated searches without a score; they are never right.
     """
     highest = np.sort(searches.other_scores[~searches.is_mated])[::-1]
-    need = math.ceil(1 / fpir * (1 - 1e-12))
+    need = count_needed(fpir)
     if need > len(highest):
         text = f"n/a: needs 1/FPIR = {need:,} non-mated searches, has {len(highest):,}"
         return TpirAtFpir(fpir, None, None, text)

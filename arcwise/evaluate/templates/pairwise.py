@@ -7,7 +7,6 @@ false accepts than asked for) and the published one of InsightFace's eval_ijbc.p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from arcwise.errors import DatasetError
-from arcwise.evaluate.curve import FARS, Counts, Rising, Scores
+from arcwise.evaluate.curve import FARS, Counts, Rising, Scores, count_needed
 from arcwise.evaluate.rates import CurveReport, measure_sorted
 from arcwise.evaluate.row import Row
 from arcwise.evaluate.sets.ijb import TemplatePairs
@@ -159,7 +158,7 @@ def nearest_tars(
     far_of = n_false / len(impostor)
     found = []
     for far in fars:
-        need = math.ceil(1 / far * (1 - 1e-12))
+        need = count_needed(far)
         if need > len(impostor):
             text = f"n/a: needs 1/FAR = {need:,} impostors, has {len(impostor):,}"
             found.append(NearestTar(far, None, None, None, text))

@@ -42,7 +42,8 @@ class Entry:
     """What became of one photo.
 
     Attributes:
-        digest: SHA-256 of its pixels, hex; empty when they could not be read.
+        digest: SHA-256 of its pixels, hex; of the bytes of its file where they cannot be decoded;
+            empty when it could not be read.
         raw: (D,) float32, or None when there is no vector.
         mirrored: (D,) float32 of the mirror image, or None where it was not embedded.
         reason: why there is no vector, else empty.

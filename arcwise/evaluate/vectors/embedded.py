@@ -1,36 +1,28 @@
 """Photos as vectors under their names, and the files they are kept in: what evaluators take.
 
 It does not know where vectors come from, nor whom a photo shows beyond the folder in its name.
-Nothing is unpickled; how Parquet looks is known to parquet.py.
+How the files look is known to npz.py and parquet.py.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from arcwise.errors import InputError
-from arcwise.files import translate_os_errors, write_atomically
+from arcwise.evaluate.vectors.contents import Columns, Contents, to_floats, to_texts
+from arcwise.evaluate.vectors.npz import read_npz, to_npz
+from arcwise.files import write_atomically
 from arcwise.types import Embeddings, Floats
 
 Views = Literal["none", "sum", "concat"]
 """What becomes of the mirror image: left out, its vector added, or put behind the original's."""
-
-Columns = Mapping[str, NDArray[Any]]
-"""What a file holds, by name: arrays without pickle."""
-
-Contents = tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, str]]
-"""Of a file: its columns, its facts (model, model_digest), and the reasons of failed photos."""
 
 SUFFIXES = (".npz", ".parquet")
 """Files that `save_embeddings` writes and `load_embeddings` reads."""
@@ -38,24 +30,12 @@ SUFFIXES = (".npz", ".parquet")
 ZERO = "the model gives a vector of length 0"
 """Why a photo whose vector has no direction counts as failed."""
 
+ABSENT = "absent"
+"""In the place of a digest: there is no such photo."""
+
 _NAMES = ("names", "name", "photos", "photo", "paths", "path")
 _RAW = ("raw", "vectors", "vector", "embeddings", "embedding")
-_FACTS = ("model", "model_digest")
-_FAILED = ("failed_names", "failed_reasons")
-_OTHERS = ("mirrored", "digests", *_FACTS, *_FAILED)
-_BROKEN = (
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,  # numpy's, of a header that is not Python
-    TypeError,
-    ValueError,  # numpy's, of an array of objects, which would have to be unpickled
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_OTHERS = ("mirrored", "digests", "photos")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,6 +50,8 @@ class EmbeddedPhotos:
         reasons: photo -> why it has no vector.
         model: its name, "" where it is not known.
         model_digest: its digest, "" where it is not known.
+        failed_digests: photo of `reasons` -> SHA-256 of its pixels, of its bytes where they cannot
+            be decoded, or `ABSENT`; it is not there where it is not known.
 
     Raises:
         InputError: the parts do not fit each other, a name comes twice, a number is not finite,
@@ -83,6 +65,7 @@ class EmbeddedPhotos:
     reasons: dict[str, str]
     model: str
     model_digest: str
+    failed_digests: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_names(self.names, self.reasons)
@@ -148,6 +131,7 @@ class EmbeddedPhotos:
         wanted = list(dict.fromkeys(names))
         rows = [row_of[name] for name in wanted if name in row_of]
         lost = [name for name in wanted if name not in row_of]
+        known = self.failed_digests
         return EmbeddedPhotos(
             names=tuple(self.names[row] for row in rows),
             raw=self.raw[rows],
@@ -156,6 +140,7 @@ class EmbeddedPhotos:
             reasons={name: self.reasons.get(name, "not among the embeddings") for name in lost},
             model=self.model,
             model_digest=self.model_digest,
+            failed_digests={name: known[name] for name in lost if name in known},
         )
 
 
@@ -196,16 +181,17 @@ def save_embeddings(
         if len(column) != len(embedded):
             raise InputError(f"column {name} has {len(column)} rows for {len(embedded)} photos")
     facts = {"model": embedded.model, "model_digest": embedded.model_digest}
+    contents = Contents(columns, facts, embedded.reasons, embedded.failed_digests)
     match _suffix_of(path):
         case ".npz":
-            content = _to_npz(columns, facts, embedded.reasons)
+            content = to_npz(contents)
         case _:
             parquet = import_module("arcwise.evaluate.vectors.parquet")  # pyarrow is optional
-            content = parquet.to_parquet(columns, facts, embedded.reasons)
+            content = parquet.to_parquet(contents)
     return write_atomically(path, content, private=True)
 
 
-def load_embeddings(path: Path | str) -> EmbeddedPhotos:
+def load_embeddings(path: Path | str, *, is_one_face: bool = False) -> EmbeddedPhotos:
     """Read vectors: what `arcwise embed --out` wrote, or anybody's names and vectors.
 
     Args:
@@ -213,19 +199,23 @@ def load_embeddings(path: Path | str) -> EmbeddedPhotos:
             one of vectors (`raw`, `vectors` or `embeddings`, of one length). `mirrored`,
             `digests`, `model`, `model_digest` are read where they are there. Rows of zeros, as
             others write for a photo without a face, become failed reads.
+        is_one_face: refuse a file with several faces of a photo, as measurements must.
 
     Raises:
         InputError: it cannot be read, holds no names or vectors, they do not fit each other, a
-            number is not finite, or something in it is pickled.
+            number is not finite, something in it is pickled, or a photo has several faces.
     """
     path = Path(path)
     match _suffix_of(path):
         case ".npz":
-            columns, facts, reasons = _read_npz(path)
+            contents = read_npz(path, _choose_columns)
         case _:
-            columns, facts, reasons = _read_parquet(path)
+            parquet = import_module("arcwise.evaluate.vectors.parquet")
+            contents = parquet.read_parquet(path, _choose_columns)
     try:
-        return _from_columns(columns, facts, reasons)
+        if is_one_face:
+            _refuse_several(contents.columns)
+        return _from_contents(contents)
     except InputError as exc:
         raise InputError(f"{path}: {exc}", hint=exc.hint) from exc
 
@@ -253,25 +243,6 @@ def _to_columns(embedded: EmbeddedPhotos) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _to_npz(columns: Columns, facts: Mapping[str, str], reasons: Mapping[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    failed = {
-        "failed_names": np.array(list(reasons), np.str_),
-        "failed_reasons": np.array(list(reasons.values()), np.str_),
-    }
-    plain = {name: np.array(text, np.str_) for name, text in facts.items()}
-    arrays: dict[str, Any] = {**columns, **failed, **plain}
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _read_parquet(path: Path) -> Contents:
-    contents: Contents = import_module("arcwise.evaluate.vectors.parquet").read_parquet(
-        path, _choose_columns
-    )
-    return contents
-
-
 def _choose_columns(names: Sequence[str]) -> list[str]:
     """What must be read: one column of names, one of vectors, and those that stand for themselves.
 
@@ -281,31 +252,36 @@ def _choose_columns(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in {*first, *_OTHERS}]
 
 
-def _read_npz(path: Path) -> Contents:
-    try:
-        with translate_os_errors(path, doing="read"), path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, NpzFile):
-                raise TypeError("one array without a name")
-            columns = {name: archive[name] for name in _choose_columns(archive.files)}
-    except _BROKEN as exc:
-        hint = "save plain arrays: np.savez(path, names=[...], vectors=array)"
-        raise InputError(f"{path} is no archive of plain arrays: {exc}", hint=hint) from exc
-    facts = {name: str(columns.pop(name)) for name in _FACTS if name in columns}
-    failed = [to_texts(columns.pop(name), name) for name in _FAILED if name in columns]
-    return columns, facts, dict(zip(*failed, strict=True)) if len(failed) == 2 else {}
+def _refuse_several(columns: Columns) -> None:
+    """A photo that is there with several faces: which of them is the one that is meant?"""
+    if (
+        "names" not in columns
+        or "photos" not in columns
+        or columns["photos"].dtype.kind not in "US"
+    ):
+        return
+    photos, counts = np.unique(columns["photos"], return_counts=True)
+    if counts.size and counts.max() > 1:
+        at = int(counts.argmax())
+        raise InputError(
+            f"photo {str(photos[at])!r} is there with {counts[at]} faces, and a measurement needs "
+            "the one that is meant",
+            hint="embed the photos again with --select center",
+        )
 
 
-def _from_columns(
-    columns: Columns, facts: Mapping[str, str], reasons: dict[str, str]
-) -> EmbeddedPhotos:
+def _from_contents(contents: Contents) -> EmbeddedPhotos:
+    columns, facts = contents.columns, contents.facts
     names = to_texts(_take(columns, _NAMES), "names")
-    raw = _to_floats(_take(columns, _RAW), "vectors")
-    mirrored = _to_floats(columns["mirrored"], "mirrored") if "mirrored" in columns else None
+    raw = to_floats(_take(columns, _RAW), "vectors")
+    mirrored = to_floats(columns["mirrored"], "mirrored") if "mirrored" in columns else None
     digests = to_texts(columns["digests"], "digests") if "digests" in columns else [""] * len(names)
     _check_rows(names, digests, raw, mirrored)
     has_length = np.asarray(raw.any(axis=1))
     lost = [name for name, has in zip(names, has_length, strict=True) if not has]
+    lost_digests = {
+        name: d for name, d, has in zip(names, digests, has_length, strict=True) if d and not has
+    }
     if lost:  # others write zeros for a photo without a face
         names = [name for name, has in zip(names, has_length, strict=True) if has]
         digests = [digest for digest, has in zip(digests, has_length, strict=True) if has]
@@ -316,9 +292,10 @@ def _from_columns(
         raw=raw,
         mirrored=mirrored,
         digests=tuple(digests),
-        reasons=dict.fromkeys(lost, ZERO) | reasons,
+        reasons=dict.fromkeys(lost, ZERO) | dict(contents.reasons),
         model=facts.get("model", ""),
         model_digest=facts.get("model_digest", ""),
+        failed_digests=lost_digests | dict(contents.failed_digests),
     )
 
 
@@ -330,27 +307,6 @@ def _take(columns: Columns, known: Sequence[str]) -> NDArray[Any]:
             hint="write the file with arcwise embed --out, or rename its columns",
         )
     return columns[found]
-
-
-def to_texts(column: NDArray[Any], name: str) -> list[str]:
-    """A column of texts, whether they are characters or UTF-8.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    if column.ndim != 1 or column.dtype.kind not in "US":
-        raise InputError(f"{name} has shape {column.shape} of {column.dtype}, not (N,) texts")
-    try:
-        return [text.decode() if isinstance(text, bytes) else text for text in column.tolist()]
-    except UnicodeDecodeError as exc:
-        raise InputError(f"{name} holds a text that is not UTF-8") from exc
-
-
-def _to_floats(column: NDArray[Any], name: str) -> Floats:
-    if column.ndim != 2 or column.dtype.kind != "f":
-        raise InputError(f"{name} has shape {column.shape} of {column.dtype}, not (N, D) floats")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        return np.ascontiguousarray(column, dtype=np.float32)
 
 
 def _check_rows(

@@ -7,7 +7,7 @@ what is not of one photo (model, failed reads) lies in the schema's metadata as 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import InputError
+from arcwise.evaluate.vectors.contents import Contents
 from arcwise.files import translate_os_errors
 
 try:
@@ -29,36 +30,29 @@ except ModuleNotFoundError as exc:
     ) from exc
 
 _KEY = b"arcwise"
+_EXTRA = ("facts", "reasons", "failed_digests")
 
 
-def to_parquet(
-    columns: Mapping[str, NDArray[Any]], facts: Mapping[str, str], reasons: Mapping[str, str]
-) -> bytes:
-    """The bytes of a file.
-
-    Args:
-        columns: name -> (N,) of one kind, or (N, D) numbers, which become lists of D.
-        facts: what holds for all rows.
-        reasons: photo -> why it has no row.
+def to_parquet(contents: Contents) -> bytes:
+    """The bytes of a file; columns (N, D) of numbers become lists of D.
 
     Raises:
         InputError: a name is no text, as a file's name may be.
     """
     try:
-        arrays = {name: _to_arrow(column) for name, column in columns.items()}
+        arrays = {name: _to_arrow(column) for name, column in contents.columns.items()}
     except UnicodeError as exc:
         hint = "rename the photo, or name a file that ends in .npz"
         raise InputError(f"Parquet cannot hold a name that is no text: {exc}", hint=hint) from exc
-    extra = {_KEY: json.dumps({"facts": dict(facts), "reasons": dict(reasons)}).encode()}
-    table = pyarrow.table(arrays).replace_schema_metadata(extra)
+    extra = {name: dict(getattr(contents, name)) for name in _EXTRA}
+    metadata = {_KEY: json.dumps(extra).encode()}
+    table = pyarrow.table(arrays).replace_schema_metadata(metadata)
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
-def read_parquet(
-    path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
-) -> tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, str]]:
+def read_parquet(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> Contents:
     """What a file holds, ours or anybody's.
 
     Args:
@@ -66,7 +60,7 @@ def read_parquet(
         choose: which of its columns to read.
 
     Returns:
-        Those columns of texts and of vectors, its facts, and the reasons of failed photos.
+        Those columns of texts and of vectors, and what our metadata say.
 
     Raises:
         InputError: it cannot be read, or a column has a gap or vectors of several lengths.
@@ -85,7 +79,8 @@ def read_parquet(
         raise InputError(f"{path} is no readable Parquet file: {exc}") from exc
     except InputError as exc:
         raise InputError(f"{path}: {exc}", hint=exc.hint) from exc
-    return columns, *_read_extra((file.schema_arrow.metadata or {}).get(_KEY, b"{}"), path)
+    extra = _read_extra((file.schema_arrow.metadata or {}).get(_KEY, b"{}"), path)
+    return Contents(columns, **extra)
 
 
 def _to_arrow(column: NDArray[Any]) -> Any:
@@ -119,13 +114,13 @@ def _lengths_of(column: Any) -> set[int]:
     return set(np.unique(np.diff(column.offsets.to_numpy())).tolist())
 
 
-def _read_extra(content: bytes, path: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _read_extra(content: bytes, path: Path) -> dict[str, dict[str, str]]:
     try:
-        extra = json.loads(content)
-        facts, reasons = extra.get("facts", {}), extra.get("reasons", {})
-        texts = [*facts.items(), *reasons.items()]
-    except (AttributeError, ValueError) as exc:
+        found = json.loads(content)
+        extra = {name: dict(found.get(name, {})) for name in _EXTRA}
+    except (AttributeError, TypeError, ValueError) as exc:
         raise InputError(f"{path} holds metadata of ours that is broken: {exc}") from exc
-    if not all(isinstance(text, str) for pair in texts for text in pair):
+    texts = [text for part in extra.values() for pair in part.items() for text in pair]
+    if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{path} holds metadata of ours that are no texts")
-    return facts, reasons
+    return extra

@@ -32,16 +32,6 @@ from arcwise.evaluate.verification.scored import (
 from arcwise.evaluate.verification.summary import RatesAt, VerificationReport
 from arcwise.types import Pair
 
-__all__ = [
-    "FailedPhoto",
-    "VerificationReport",
-    "evaluate_pairs",
-    "evaluate_scored",
-    "evaluate_scores",
-    "rates_at",
-    "score_pairs",
-]
-
 _COSINE_SLACK = 1e-6  # float32 rounding may carry a cosine this far beyond 1
 _N_HARDEST = 8  # pairs of each class that a report shows: our choice
 

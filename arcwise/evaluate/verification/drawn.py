@@ -55,7 +55,7 @@ def draw_scores(scored: ScoredPairs, *, threshold: float, n_failed: int = 0) -> 
 def sheet_of_pairs(
     title: str, pairs: Sequence[ScoredPair], read: ReadPhoto, *, caption: str
 ) -> Picture:
-    """Pairs of photos on one sheet, two pairs in a row, each with its similarity.
+    """Pairs of photos on one sheet, two pairs in a row, each with its number and similarity.
 
     Args:
         title: above the sheet.
@@ -64,11 +64,10 @@ def sheet_of_pairs(
         caption: below it.
     """
     images, labels = [], []
-    for scored in pairs:
+    for number, scored in enumerate(pairs, start=1):
         for name in (scored.pair.a, scored.pair.b):
             image = read(name)
             images.append(np.full((112, 112, 3), _GRAY, np.uint8) if image is None else image)
-            labels.append(name.rpartition("/")[2])
-        labels[-2] = f"{scored.similarity:.3f} {labels[-2]}"
+        labels += [f"{number}: {scored.similarity:.3f}", ""]
     sheet = contact_sheet(images, labels=labels, columns=_N_COLUMNS, cell_px=_CELL_PX)
     return Picture(title, encode_image(sheet, suffix=".jpg", quality=_QUALITY), caption)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from arcwise.errors import InputError
 from arcwise.evaluate.curve import Counts, Doubles, Flags, Rising
+from arcwise.evaluate.sets.people import person_of
+from arcwise.evaluate.vectors.cosines import fetch_cosines
 from arcwise.evaluate.vectors.unit import unit_vectors
 from arcwise.types import Pair
-
-_CHUNK_PAIRS = 1 << 14
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,6 +32,8 @@ class ScoredPairs:
         units: (N, D) float64 vectors of norm 1 of the photos with one.
         lengths: (N,) float64 that they had before.
         first, second: (P,) rows of `units`.
+        is_same: (P,) bool, whether both photos show one person.
+        folds: (P,) int64, the fold of each pair.
         failed: the other pairs.
         reasons: photo -> why it has no vector, in order of name.
     """
@@ -41,18 +44,10 @@ class ScoredPairs:
     lengths: Doubles
     first: Counts
     second: Counts
+    is_same: Flags
+    folds: Counts
     failed: tuple[Pair, ...]
     reasons: dict[str, str]
-
-    @property
-    def is_same(self) -> Flags:
-        """(P,) whether both photos show one person."""
-        return np.array([pair.is_same for pair in self.pairs], dtype=np.bool_)
-
-    @property
-    def folds(self) -> Counts:
-        """(P,) the fold of each pair."""
-        return np.array([pair.fold for pair in self.pairs], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ class PersonErrors:
     """How often one person is mistaken at a threshold.
 
     Attributes:
-        person: the folder of their photos.
+        person: as the names of their photos have it.
         n_false_non_matches: own pairs below the threshold.
         n_genuine: own pairs.
         n_false_matches: pairs with others that reach it; each counts for both people.
@@ -111,24 +106,25 @@ def score_pairs(
     Raises:
         InputError: a vector that is not (D,), not finite, or of another dimension than the others.
     """
-    names = sorted({pair.a for pair in pairs} | {pair.b for pair in pairs})
-    units, lost = unit_vectors(names, embeddings, failed or {})
-    kept = [name for name in names if name not in lost]
-    place = {name: i for i, name in enumerate(kept)}
-    left = [pair for pair in pairs if pair.a in lost or pair.b in lost]
-    scored = [pair for pair in pairs if pair.a in place and pair.b in place] if left else pairs
-    first = np.array([place[pair.a] for pair in scored], dtype=np.int64)
-    second = np.array([place[pair.b] for pair in scored], dtype=np.int64)
-    lengths = [np.linalg.norm(np.asarray(embeddings[name], dtype=np.float64)) for name in kept]
+    numbered = _number_photos(pairs)
+    found = unit_vectors(numbered.names, embeddings, failed or {})
+    row_of = {name: row for row, name in enumerate(found.names)}
+    rows = np.array([row_of.get(name, -1) for name in numbered.names], dtype=np.int64)
+    first, second = rows[numbered.first], rows[numbered.second]
+    has_both = (first >= 0) & (second >= 0)
+    scored = tuple(compress(pairs, has_both.tolist()))
+    first, second = first[has_both], second[has_both]
     return ScoredPairs(
-        pairs=tuple(scored),
-        scores=_cosines(units, first, second),
-        units=units,
-        lengths=np.array(lengths, dtype=np.float64),
+        pairs=scored,
+        scores=fetch_cosines(found.units, first, second),
+        units=found.units,
+        lengths=found.lengths,
         first=first,
         second=second,
-        failed=tuple(left),
-        reasons=lost,
+        is_same=_list_classes(scored),
+        folds=np.fromiter((pair.fold for pair in scored), np.int64, len(scored)),
+        failed=tuple(compress(pairs, (~has_both).tolist())),
+        reasons=found.lost,
     )
 
 
@@ -146,35 +142,40 @@ def hardest_pairs(pairs: Sequence[Pair], scores: ArrayLike, n: int = 8) -> Harde
     values = _check_scores(pairs, scores)
     if n < 1:
         raise InputError(f"n must be at least 1, got {n}")
-    is_same = np.array([pair.is_same for pair in pairs], dtype=np.bool_)
-    places = [_find_least(values, np.flatnonzero(is_same), n)]
-    places.append(_find_least(-values, np.flatnonzero(~is_same), n))
+    is_same = _list_classes(pairs)
+    genuine = _find_least(values, np.flatnonzero(is_same), n)
+    impostor = _find_least(-values, np.flatnonzero(~is_same), n)
     return HardestPairs(
-        *(tuple(ScoredPair(pairs[i], float(values[i])) for i in chosen) for chosen in places)
+        genuine=tuple(ScoredPair(pairs[i], float(values[i])) for i in genuine),
+        impostor=tuple(ScoredPair(pairs[i], float(values[i])) for i in impostor),
     )
 
 
 def worst_people(
     pairs: Sequence[Pair], scores: ArrayLike, threshold: float
-) -> tuple[PersonErrors, ...]:
+) -> tuple[PersonErrors, ...] | None:
     """People with errors at a threshold, most errors first; equals by name.
 
     Args:
-        pairs: P pairs of photos PERSON/FILE; a photo in no folder is a person of its own.
+        pairs: P pairs.
         scores: (P,) their similarities.
         threshold: a pair matches when its similarity is at least this.
+
+    Returns:
+        None where the names of the photos do not say who is shown, as in a pack.
 
     Raises:
         InputError: scores that are not (P,) finite numbers.
     """
     values = _check_scores(pairs, scores)
-    names = {pair.a for pair in pairs} | {pair.b for pair in pairs}
-    people = sorted({_person_of(name) for name in names})
+    numbered, is_same = _number_photos(pairs), _list_classes(pairs)
+    shown = [person_of(name) for name in numbered.names]
+    people = sorted(set(shown))
     number = {person: i for i, person in enumerate(people)}
-    place = {name: number[_person_of(name)] for name in names}
-    first = np.array([place[pair.a] for pair in pairs], dtype=np.int64)
-    second = np.array([place[pair.b] for pair in pairs], dtype=np.int64)
-    is_same = np.array([pair.is_same for pair in pairs], dtype=np.bool_)
+    persons = np.array([number[person] for person in shown], dtype=np.int64)
+    first, second = persons[numbered.first], persons[numbered.second]
+    if "" in number or ((first == second) != is_same).any():
+        return None
 
     def count(chosen: Flags) -> Counts:
         ends = np.concatenate((first[chosen], second[chosen & (first != second)]))
@@ -197,13 +198,26 @@ def worst_people(
     )
 
 
-def _cosines(vectors: Doubles, a: Counts, b: Counts) -> Doubles:
-    """Cosine of unit vectors a[i] and b[i], some pairs at a time to bound the memory."""
-    cosines = np.empty(len(a))
-    for start in range(0, len(a), _CHUNK_PAIRS):
-        part = slice(start, start + _CHUNK_PAIRS)
-        cosines[part] = np.einsum("pd,pd->p", vectors[a[part]], vectors[b[part]])
-    return np.clip(cosines, -1.0, 1.0)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Numbered:
+    """The photos of P pairs in order of name, and the (P,) places of each pair's two."""
+
+    names: list[str]
+    first: Counts
+    second: Counts
+
+
+def _number_photos(pairs: Sequence[Pair]) -> _Numbered:
+    a, b = [pair.a for pair in pairs], [pair.b for pair in pairs]
+    names = sorted({*a, *b})
+    place = {name: i for i, name in enumerate(names)}
+    first = np.fromiter(map(place.__getitem__, a), np.int64, len(a))
+    second = np.fromiter(map(place.__getitem__, b), np.int64, len(b))
+    return _Numbered(names, first, second)
+
+
+def _list_classes(pairs: Sequence[Pair]) -> Flags:
+    return np.fromiter((pair.is_same for pair in pairs), np.bool_, len(pairs))
 
 
 def _check_scores(pairs: Sequence[Pair], scores: ArrayLike) -> Doubles:
@@ -221,7 +235,3 @@ def _find_least(values: Rising, places: Counts, n: int) -> Counts:
     if len(chosen) > n:
         places = places[chosen <= np.partition(chosen, n - 1)[n - 1]]
     return places[np.argsort(values[places], kind="stable")[:n]]
-
-
-def _person_of(name: str) -> str:
-    return name.rpartition("/")[0] or name

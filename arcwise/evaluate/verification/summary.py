@@ -62,7 +62,8 @@ class VerificationReport:
         d_prime: decidability, or None where neither class varies.
         hardest_genuine: the least alike same-person pairs, where the pairs are known.
         hardest_impostor: the most alike different-person pairs, likewise.
-        worst_people: those with errors at `worst_at`, most errors first, likewise.
+        worst_people: those with errors at `worst_at`, most errors first; None where the pairs are
+            not known, or the names of their photos do not say who is shown.
         worst_at: the threshold of these errors: that of the protocol where it is one of plain
             cosines, else the one of the highest accuracy; None where the pairs are not known.
     """
@@ -88,7 +89,7 @@ class VerificationReport:
     d_prime: float | None
     hardest_genuine: tuple[ScoredPair, ...] = ()
     hardest_impostor: tuple[ScoredPair, ...] = ()
-    worst_people: tuple[PersonErrors, ...] = ()
+    worst_people: tuple[PersonErrors, ...] | None = None
     worst_at: float | None = None
 
     @property
@@ -116,15 +117,6 @@ class VerificationReport:
         fold_rows = _fold_rows(self.accuracy, self.val) if self.accuracy else [_ONE_FOLD]
         fixed_rows = [row for at in self.at for row in _fixed_rows(at)]
         return [*self._list_rows(), *fold_rows, *fixed_rows, *curve_rows(self)]
-
-    def to_markdown(self) -> str:
-        """The report as a Markdown table, and the failed reads by name below it."""
-        lines = ["| what | value | definition |", "| --- | --- | --- |"]
-        lines += [f"| {row.name} | {row.value} | {row.definition} |" for row in self.rows()]
-        if self.failed_photos:
-            lines += ["", f"Failed reads ({len(self.failed_photos)} photos):", ""]
-            lines += [f"- {photo.name}: {photo.reason}" for photo in self.failed_photos]
-        return "\n".join(lines) + "\n"
 
     def _list_rows(self) -> list[Row]:
         failed = f"{len(self.failed_pairs):,} pairs, {len(self.failed_photos):,} photos"

@@ -14,16 +14,14 @@ import pytest
 from arcwise.compare import Calibration
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate import calibrate as calibrating
-from arcwise.evaluate.calibrate import (
-    CalibrationReport,
+from arcwise.evaluate.calibrate import calibrate, calibrate_photos
+from arcwise.evaluate.calibrate.labeled import (
     LabeledPhoto,
-    calibrate,
-    calibrate_photos,
-    digest_photos,
+    digest_names,
     score_listed,
     score_photos,
 )
-from arcwise.evaluate.calibrate.thresholds import show_rate
+from arcwise.evaluate.calibrate.thresholds import CalibrationReport, show_rate
 from arcwise.types import Pair
 
 
@@ -236,11 +234,11 @@ def test_a_photo_given_twice_and_no_replicates_are_refused():
 
 def test_the_data_digest_names_photos_and_contents_in_any_order():
     expected = hashlib.sha256(b"a/1.jpg\x00ff\nb/2.jpg\x00ee\n").hexdigest()
-    assert digest_photos({"b/2.jpg": "ee", "a/1.jpg": "ff"}) == expected
-    assert digest_photos({"b/2.jpg": "ee", "a/1.jpg": "fe"}) != expected
+    assert digest_names({"b/2.jpg": "ee", "a/1.jpg": "ff"}) == expected
+    assert digest_names({"b/2.jpg": "ee", "a/1.jpg": "fe"}) != expected
     photos = make_photos(15, 2)
     report = calibrate_photos(photos)
-    assert report.data_digest == digest_photos({p.name: p.digest for p in photos})
+    assert report.data_digest == digest_names({p.name: p.digest for p in photos})
 
 
 def make_calibration(report: CalibrationReport) -> Calibration:
@@ -329,6 +327,46 @@ def test_a_list_of_all_pairs_gives_what_all_pairs_give():
     listed, whole = calibrate(score_listed(pairs, photos)), calibrate(score_photos(photos))
     assert listed.points == whole.points
     assert (listed.eer, listed.best, listed.closest) == (whole.eer, whole.best, whole.closest)
+
+
+def list_pairs(*couples: tuple[int, int], n_photos: int = 8) -> list[Pair]:
+    """Every pair of photos of some couples."""
+    return [
+        Pair(f"p{a:02}/{i}.jpg", f"p{b:02}/{j}.jpg", False, 0)
+        for a, b in couples
+        for i in range(n_photos)
+        for j in range(n_photos)
+    ]
+
+
+def test_people_count_who_are_in_pairs_of_two_not_all_who_are_on_photos():
+    photos = make_photos(12, 20)
+    own = [Pair(f"p{k:02}/0.jpg", f"p{k:02}/1.jpg", True, 0) for k in range(12)]
+    pairs = list_pairs((0, 1), n_photos=20) + own
+    with pytest.raises(DatasetError, match="pairs of two people show 2 people: too few"):
+        calibrate(score_listed(pairs, photos))
+
+
+def test_an_fnmr_of_too_few_people_has_no_interval_and_says_so():
+    photos = make_photos(30, 1) + [p for p in make_photos(9, 4) if not p.name.endswith("/0.jpg")]
+    report = calibrate_photos(photos)
+    point = report.points[0]
+    assert report.n_twice == 9
+    assert point.fnmr is not None
+    assert (point.fnmr_low, point.fnmr_high) == (None, None)
+    rows = {row.name: row.value for row in report.rows()}
+    assert rows["FNMR at FMR 1e-01"].endswith("[n/a: needs 10 people with two photos, has 9]")
+    tenth = calibrate_photos([*photos, replace(photos[9], name="p09/9.jpg", digest="new")])
+    assert tenth.n_twice == 10
+    assert tenth.points[0].fnmr_low is not None
+
+
+def test_where_no_draw_of_people_has_a_pair_of_two_that_is_told():
+    photos = make_photos(10, 8)
+    scored = score_listed(list_pairs((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)), photos)
+    assert calibrate(scored, n_replicates=1, seed=0).points
+    with pytest.raises(DatasetError, match="none of 1 draws of people has a pair of two"):
+        calibrate(scored, n_replicates=1, seed=92)  # draws nobody together with the other
 
 
 def test_a_list_without_strangers_is_refused():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from arcwise.compare import Threshold
 from arcwise.errors import InputError
+from arcwise.evaluate.calibrate import labeled
 from arcwise.evaluate.identification import evaluate_gallery, measure_searches
 from arcwise.evaluate.identification.lineup import Lineup, Side
-from arcwise.evaluate.identification.redraw import PeopleDraws
+from arcwise.evaluate.identification.redraw import LEAST_PEOPLE, PeopleDraws
 from arcwise.evaluate.identification.scope import Scope
 from arcwise.evaluate.identification.search import search_scores
 from arcwise.evaluate.identification.size import list_sizes
@@ -127,7 +129,8 @@ def test_people_are_drawn_and_not_searches():
     lineup = make_lineup(10, n_probes=5, n_strangers=4, noise=1.5)
     searches = lineup.search()
     draws = PeopleDraws(lineup, searches, Scope(n_replicates=400, seed=7))
-    (interval,) = draws.spread_ranks([1])
+    (moved,) = draws.spread_ranks([1])
+    interval = moved.interval
     # the same by hand: whole people are drawn, each with all searches
     hits = (searches.mate_ranks[searches.is_mated] == 1).reshape(10, 5)
     rng = np.random.default_rng(1)
@@ -138,27 +141,44 @@ def test_people_are_drawn_and_not_searches():
 
 
 def test_the_threshold_of_a_rate_is_found_anew_in_each_draw():
-    lineup = make_lineup(10, n_probes=5, n_strangers=8, noise=1.0)
+    lineup = make_lineup(10, n_probes=5, n_strangers=12, noise=1.0)
     searches = lineup.search()
     report = measure_searches(lineup, searches, Scope(fpirs=(0.25,), n_replicates=400))
     (found,) = report.open_rates
     mates = searches.mate_scores[searches.is_mated].reshape(10, 5)
-    tops = searches.other_scores[~searches.is_mated].reshape(8, 5)
+    tops = searches.other_scores[~searches.is_mated].reshape(12, 5)
     rng = np.random.default_rng(1)
     rates = []
     for _ in range(4000):
-        highest = np.sort(tops[rng.integers(0, 8, 8)].ravel())
-        refused = highest[-1 - math.floor(0.25 * 40)]
+        highest = np.sort(tops[rng.integers(0, 12, 12)].ravel())
+        refused = highest[-1 - math.floor(0.25 * 60)]
         rates.append((mates[rng.integers(0, 10, 10)] <= refused).mean())
     low, high = np.percentile(rates, [2.5, 97.5])
     assert found.people.low == pytest.approx(low, abs=0.06)
     assert found.people.high == pytest.approx(high, abs=0.06)
 
 
-def test_one_person_has_no_interval():
-    report = evaluate_gallery(make_lineup(1, n_strangers=1), QUICK)
+@pytest.mark.parametrize("n_people", [1, 3, 9])
+def test_fewer_than_ten_people_have_no_interval(n_people):
+    scope = Scope(thresholds=(Threshold(0.5, None, False, "given"),), n_replicates=20)
+    report = evaluate_gallery(make_lineup(n_people), scope)
     assert report.ranks[0].people is None
     assert all(rate.people is None for rate in report.open_rates)
+    values = {row.name: row.value for row in report.rows()}
+    assert values["top-1"].endswith("], over people n/a: needs 10 people")
+    assert values["FNIR@FPIR 0.1"].endswith(", over people n/a: needs 10 people and strangers")
+    assert values["FNIR@0.5000"].endswith(", over people n/a: needs 10 people")
+    assert values["FNIR@FPIR 0.001"] == "n/a: needs 1/FPIR = 1,000 non-mated searches, has 40"
+
+
+def test_fewer_than_ten_strangers_leave_only_the_threshold_without_interval():
+    report = evaluate_gallery(make_lineup(10, n_strangers=9), QUICK)
+    assert report.ranks[0].people is not None
+    assert report.open_rates[0].people is None
+
+
+def test_ten_people_are_what_calibration_needs_too():
+    assert LEAST_PEOPLE == labeled.LEAST_PEOPLE
 
 
 def test_smaller_galleries_are_easier_and_the_last_is_the_whole():
@@ -181,11 +201,83 @@ def test_failed_searches_count_in_smaller_galleries_too():
     assert [size.rank_1 for size in report.sizes.sizes] == [0.75, 0.75]
 
 
+LOST = [f"p{i:03}/g0" for i in range(10)]
+
+
+def test_people_without_a_vector_are_in_galleries_of_every_size():
+    lineup = make_lineup(30, noise=0.01, failed=LOST)
+    report = evaluate_gallery(lineup, Scope(sizes=(15,), n_replicates=20, n_draws=40))
+    assert report.ranks[0].found.share == 80 / 120
+    some, whole = report.sizes.sizes
+    assert (whole.n_people, whole.rank_1) == (30, report.ranks[0].found.share)
+    assert whole.fnir == report.open_rates[0].rates.fnir.share
+    assert some.rank_1 == pytest.approx(2 / 3, abs=0.05)
+    assert some.fnir == pytest.approx(1 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize("n_strangers", [0, 10])
+def test_a_gallery_in_which_every_search_fails_finds_nobody(n_strangers):
+    failed = [*LOST, "p010/q0", "p010/q1", "p010/q2", "p010/q3"]
+    lineup = make_lineup(12, noise=0.01, n_strangers=n_strangers, failed=failed)
+    report = evaluate_gallery(lineup, Scope(sizes=(1,), n_replicates=20, n_draws=60))
+    one = report.sizes.sizes[0]
+    assert one.n_draws == 60
+    assert 0 < one.rank_1 < 0.3  # one of twelve can be found
+    assert one.fnir == (pytest.approx(1 - one.rank_1, abs=0.05) if n_strangers else None)
+
+
+def test_people_without_a_vector_are_not_drawn_where_failed_searches_are_left_out():
+    scope = Scope(sizes=(15,), n_replicates=20, n_draws=3, failed_policy="leave_out")
+    report = evaluate_gallery(make_lineup(30, noise=0.01, failed=LOST), scope)
+    assert [(s.n_people, s.rank_1) for s in report.sizes.sizes] == [(15, 1.0), (20, 1.0)]
+
+
 def test_a_closed_set_has_no_fpir_in_smaller_galleries():
     report = evaluate_gallery(
         make_lineup(12, n_strangers=0), Scope(sizes=(6,), n_replicates=20, n_draws=2)
     )
     assert report.sizes.fpir is report.sizes.similarity is report.sizes.sizes[0].fnir is None
+
+
+def test_one_draw_has_no_deviation():
+    report = evaluate_gallery(make_lineup(12), Scope(sizes=(6,), n_replicates=20, n_draws=2))
+    some, whole = report.sizes.sizes
+    assert (some.n_draws, whole.n_draws) == (2, 1)
+    assert some.rank_1_std is not None
+    assert whole.rank_1_std is whole.fnir_std is whole.fpir_std is None
+    (_, first), (_, last) = ((line[0], " ".join(line)) for line in report.tables()[-1].cells)
+    assert "±" in first
+    assert "±" not in last
+
+
+@pytest.mark.parametrize(("noise", "share"), [(0.001, 1.0), (1000.0, 0.0)])
+def test_draws_that_are_all_equal_are_no_interval(noise, share):
+    scope = Scope(thresholds=(Threshold(-1.0, None, False, "given"),), n_replicates=20)
+    lineup = make_lineup(noise=noise)
+    if not share:  # everybody is as alike as everybody else
+        lineup = replace(lineup, gallery=np.ones_like(lineup.gallery))
+    report = evaluate_gallery(lineup, scope)
+    first = report.ranks[0]
+    assert (first.found.share, first.people, first.lack) == (share, None, "all draws are equal")
+    values = {row.name: row.value for row in report.rows()}
+    assert values["top-1"].endswith("], over people n/a: all draws are equal")
+    assert values["FNIR@-1.0000"].endswith(", over people n/a: all draws are equal")
+    assert first.found.low < first.found.high
+
+
+def test_an_interval_says_nothing_of_what_it_lacks():
+    report = evaluate_gallery(make_lineup(noise=1.5), QUICK)
+    assert report.ranks[0].people is not None
+    assert report.ranks[0].lack == ""
+    assert report.open_rates[-1].lack == "needs 1/FPIR = 1,000 non-mated searches, has 40"
+
+
+def test_one_search_is_no_spread():
+    vectors = {"g": np.ones(2, np.float32), "q": np.ones(2, np.float32)}
+    lineup = Lineup.gather(Side({"g": "a"}, vectors, {}), Side({"q": "a"}, vectors, {}))
+    values = {row.name: row.value for row in evaluate_gallery(lineup, QUICK).rows()}
+    assert values["mates"] == "1.0000, of one search"
+    assert values["gallery"] == "1 person, 1 photo"
 
 
 def test_usual_sizes_stay_below_the_gallery():
@@ -198,7 +290,7 @@ def test_the_report_is_plain_json():
     report = evaluate_gallery(lineup, Scope(sizes=(5,), n_replicates=20, n_draws=2))
     plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert plain["ranks"][0]["found"]["n"] == 120
-    assert plain["sizes"]["sizes"][1]["n_people"] == 29
+    assert plain["sizes"]["sizes"][1]["n_people"] == 30
     assert all(row.value and row.definition for row in report.rows())
     assert {table.title.split(" (")[0] for table in report.tables()} == {
         "Worst people",
@@ -217,7 +309,15 @@ def test_no_mated_search_is_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cmc_to": 0}, {"n_draws": 0}, {"n_replicates": 1}, {"sizes": (0,)}]
+    "wrong",
+    [
+        {"cmc_to": 0},
+        {"n_draws": 0},
+        {"n_replicates": 1},
+        {"sizes": (0,)},
+        {"seed": -1},
+        {"seed": 2**32},
+    ],
 )
 def test_a_scope_out_of_range_is_refused(wrong):
     with pytest.raises(InputError):

@@ -49,8 +49,23 @@ def test_a_number_of_people_out_of_range_is_refused(wanted):
 
 
 def test_without_a_second_photo_of_anybody_there_is_no_probe():
-    with pytest.raises(InputError, match="no probe is left"):
+    with pytest.raises(InputError, match="no probe is left: nobody has more than 3 photos"):
         split_photos(PEOPLE, 3)
+    with pytest.raises(InputError, match=r"nobody has more than 1 photo$"):
+        split_photos({"Ann/0.jpg": "Ann"}, 1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
+def test_a_seed_that_not_all_can_draw_with_is_refused(seed):
+    with pytest.raises(InputError, match=f"the seed is {seed}"):
+        split_photos(PEOPLE, 1, seed=seed)
+    with pytest.raises(InputError, match=f"the seed is {seed}"):
+        split_people(PEOPLE, PEOPLE, seed=seed)
+
+
+def test_the_last_seed_draws():
+    assert split_photos(PEOPLE, 1, seed=2**32 - 1).gallery
+    assert split_photos(PEOPLE, 1, seed=np.int64(7)) == split_photos(PEOPLE, 1, seed=7)
 
 
 @pytest.mark.parametrize(("people", "per_person"), [({}, 1), (PEOPLE, 0)])
@@ -75,7 +90,7 @@ def test_only_people_with_probes_are_taken_out_of_a_gallery_given_apart():
 
 @pytest.mark.parametrize(("gallery", "probes"), [({}, PEOPLE), (PEOPLE, {})])
 def test_an_empty_side_is_refused(gallery, probes):
-    with pytest.raises(InputError, match="photos for the gallery"):
+    with pytest.raises(InputError, match="for the gallery and"):
         split_people(gallery, probes)
 
 
@@ -100,8 +115,10 @@ def test_failed_photos_and_people_without_any_are_sorted_out():
 
 
 def test_a_photo_that_nothing_is_known_of_is_refused():
-    with pytest.raises(InputError, match=r"nothing is known of 'Ann/0.jpg' and 5 more"):
+    with pytest.raises(InputError, match=r"nothing is known of 'Ann/0.jpg' and 5 more$"):
         Side(PEOPLE, {}, {})
+    with pytest.raises(InputError, match=r"nothing is known of 'a'$"):
+        Side({"a": "A"}, {}, {})
 
 
 def test_no_photo_to_search_with_is_refused():

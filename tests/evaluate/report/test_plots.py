@@ -14,6 +14,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from arcwise.errors import InputError
+from arcwise.evaluate.report import Document, Figure, Lines, LinesKind, Section
 from arcwise.evaluate.report.maps import (
     picture_matrix,
     plot_boundaries,
@@ -22,6 +23,8 @@ from arcwise.evaluate.report.maps import (
     plot_sectors,
 )
 from arcwise.evaluate.report.plots import (
+    draw_figures,
+    draw_lines,
     plot_cmc,
     plot_counts,
     plot_det,
@@ -32,6 +35,8 @@ from arcwise.evaluate.report.plots import (
     plot_spread,
     plot_sweep,
 )
+
+pytestmark = pytest.mark.slow
 
 FAR = [1e-4, 1e-3, 1e-2, 1.0]
 TAR = [0.5, 0.8, 0.9, 1.0]
@@ -47,7 +52,7 @@ PLOTS: dict[str, Draw] = {
     "cmc": lambda name: plot_cmc({name: [0.8, 0.9, 1.0]}),
     "rates": lambda name: plot_rates([0, 0.5, 1], [1, 0.1, 0], [0, 0.1, 1], marks={name: 0.4}),
     "reliability": lambda name: plot_reliability([0.1, 0.9], [0, 1], [0, 0.8], [0.2, 1], [9, 9]),
-    "sweep": lambda name: plot_sweep([1, 10], {name: [1, 2]}, x_label="x", y_label="y", log_x=True),
+    "sweep": lambda name: plot_sweep([1, 10], {name: [1, 2]}, x_label="x", y_label="y"),
     "matrix": lambda name: plot_matrix(np.eye(3), [name, "b", "c"]),
     "map": lambda name: plot_map([[0, 0], [1, 1]], [name, "b"], title="PCA"),
     "boundaries": lambda name: plot_boundaries({name: ([0, 60], [30, 90])}),
@@ -214,3 +219,21 @@ REFUSED: dict[str, Callable[[], object]] = {
 def test_what_cannot_be_drawn_is_refused(what: str) -> None:
     with pytest.raises(InputError):
         REFUSED[what]()
+
+
+@pytest.mark.parametrize("kind", ["roc", "det", "cmc"])
+def test_every_kind_of_lines_can_be_drawn(kind: LinesKind) -> None:
+    points = (FAR, TAR)
+    svg = draw_lines(Lines(kind, {"some curve": points, "b": points}, "FMR", "FNMR"))
+    assert " some curve " in texts(svg)
+
+
+def test_only_figures_without_a_drawing_are_drawn() -> None:
+    figures = (
+        Figure("ROC", "", "caption", Lines("roc", {"a": (FAR, TAR)})),
+        Figure("Histogram", "<svg></svg>", "caption"),
+    )
+    document = Document("", "", "", "", "", "", "", (Section("s", figures=figures),), None)
+    first, second = draw_figures(document).sections[0].figures
+    assert first.svg.startswith("<svg ")
+    assert second.svg == "<svg></svg>"

@@ -1,4 +1,4 @@
-"""The protocols of AgeDB: cells of MATLAB become pairs with folds; names tell age and gender."""
+"""The protocols of AgeDB: cells of MATLAB become pairs with folds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from arcwise.errors import DatasetError, InputError, LearningError
 from arcwise.evaluate.sets import agedb
-from arcwise.evaluate.sets.agedb import AgeRecord, parse_age_name, read_agedb
+from arcwise.evaluate.sets.agedb import read_agedb
 
 FEW = 10
 NAME = "04_FINAL_protocol_30_years.mat"
@@ -239,24 +239,3 @@ def test_without_scipy_the_error_says_what_to_install(tmp_path, whole, monkeypat
     with pytest.raises(LearningError, match="scipy is not installed") as caught:
         read_agedb(whole)
     assert "arcwise[report]" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("name", "record"),
-    [
-        ("0_MariaCallas_35_f.jpg", AgeRecord("0", "MariaCallas", 35, "f")),
-        ("03_Protocol_Images/9_Mick_Jagger_2_30_m", AgeRecord("9", "Mick_Jagger", 30, "m")),
-        ("12_J.Lo_40_F.PNG", AgeRecord("12", "J.Lo", 40, "f")),
-        ("1_José_101_m", AgeRecord("1", "José", 101, "m")),
-    ],
-)
-def test_a_name_tells_person_age_and_gender(name, record):
-    assert parse_age_name(name) == record
-
-
-@pytest.mark.parametrize(
-    "name", ["", "a.jpg", "1_Ann_f.jpg", "1_Ann_20_x.jpg", "1__20_f", "Ann_20_f"]
-)
-def test_another_name_is_refused(name):
-    with pytest.raises(DatasetError, match="no name of AgeDB"):
-        parse_age_name(name)

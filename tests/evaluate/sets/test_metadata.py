@@ -110,3 +110,27 @@ def test_edges_that_do_not_fit_are_refused(edges, message):
 def test_an_age_that_is_no_finite_number_makes_the_column_words():
     parts = sort_into_groups(make("age", a=("nan",), b=("3",)), ["a", "b"], {})["age"]
     assert parts.names == ("3", "nan")
+
+
+def test_different_numbers_are_different_groups_however_long_they_are():
+    dates = {"a": ("19800101",), "b": ("19800102",), "c": ("0.3",), "d": ("0.30000000000000004",)}
+    parts = sort_into_groups(make("born", **dates), list("abcd"), {})["born"]
+    assert parts.names == ("0.3", "0.30000000000000004", "19800101.0", "19800102.0")
+    assert parts.codes.tolist() == [2, 3, 0, 1]
+    parts = sort_into_groups(make("born", a=dates["a"], b=dates["b"]), list("ab"), {})["born"]
+    assert parts.names == ("19800101", "19800102")
+
+
+def test_quarters_of_near_numbers_have_different_names():
+    known = make("born", **{f"p{i}": (str(19800100 + i),) for i in range(12)})
+    parts = sort_into_groups(known, [f"p{i}" for i in range(12)], {})["born"]
+    assert len(set(parts.names)) == len(parts.names) == 4
+    assert parts.names[0] == "below 19800102.75"
+
+
+def test_a_range_without_photos_is_no_group():
+    values = ["0"] * 30 + [str(i) for i in range(1, 11)]
+    known = make("score", **{f"p{i}": (value,) for i, value in enumerate(values)})
+    parts = sort_into_groups(known, [f"p{i}" for i in range(40)], {})["score"]
+    assert "below 0" not in parts.names
+    assert set(parts.codes.tolist()) == set(range(len(parts.names)))

@@ -48,7 +48,7 @@ def test_a_photo_given_twice_is_written_once(tmp_path):
     assert read_pack(path).images == (image, image, image, b"other")
 
 
-@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1), (1, -1)])
 def test_photos_as_arrays_are_their_bytes(tmp_path, protocol, shape):
     arrays = [np.frombuffer(image, np.uint8).reshape(shape) for image in IMAGES[:2]]
@@ -56,6 +56,12 @@ def test_photos_as_arrays_are_their_bytes(tmp_path, protocol, shape):
     pack = read_pack(path)
     assert pack.images == tuple(IMAGES[:2])
     assert pack.is_same.tolist() == [True]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_answers_may_be_truths_of_numpy_in_a_list(tmp_path, protocol):
+    path = dump(tmp_path / "x.bin", (IMAGES, list(np.array(ANSWERS))), protocol=protocol)
+    assert read_pack(path).is_same.tolist() == ANSWERS
 
 
 def test_lists_numbers_and_tuples_are_taken_too(tmp_path):
@@ -83,7 +89,8 @@ def test_lists_numbers_and_tuples_are_taken_too(tmp_path):
         ((IMAGES, np.array([1, 7], np.uint8)), "answer 1 is an int"),
         (([np.zeros((2, 3), np.uint8)] * 2, [True]), r"shape \(2, 3\) and kind u1, not encoded"),
         (([np.zeros(3, bool)] * 2, [True]), "kind b1, not encoded"),
-        ((IMAGES, list(np.array(ANSWERS))), "asks for numpy._core.multiarray.scalar"),
+        ((IMAGES, list(np.array([1, 0]))), "kind 'i8'"),
+        ((IMAGES, list(np.array([1, 0], np.uint8))), "a single value of NumPy that is no truth"),
         (([np.zeros(3, np.int64)] * 2, [True]), "kind 'i8'"),
         ((np.array(IMAGES, dtype=object), ANSWERS), "kind 'O8'"),
         (({"images": IMAGES}, ANSWERS), "EMPTY_DICT"),

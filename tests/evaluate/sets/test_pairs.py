@@ -224,12 +224,17 @@ def test_folds_are_chosen_by_their_number_from_one(write):
 
 
 def test_pairs_of_people_who_were_learned_can_be_dropped():
-    names = [("a/1.jpg", "a/2.jpg"), ("a/1.jpg", "b/1.jpg"), ("x/c/1.jpg", "c/2.jpg")]
-    pairs = [Pair(one, two, is_same=True, fold=0) for one, two in names]
+    pairs = [
+        Pair("a/1.jpg", "a/2.jpg", True, 0),
+        Pair("a/1.jpg", "b/1.jpg", False, 0),
+        Pair("x/c/1.jpg", "c/2.jpg", True, 0),
+    ]
     assert drop_people(pairs, {"b"}) == [pairs[0], pairs[2]]
     assert drop_people(pairs, {"a", "x"}) == [pairs[2]]
     with pytest.raises(InputError, match="each of the 3 pairs shows one of the 2 people"):
         drop_people(pairs, {"a", "c"})
+    with pytest.raises(InputError, match=r"p/1\.jpg and p/2\.jpg show two people, their names say"):
+        drop_people([*pairs, Pair("p/1.jpg", "p/2.jpg", False, 0)], {"a"})
 
 
 @pytest.mark.parametrize(

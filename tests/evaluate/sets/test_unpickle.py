@@ -83,6 +83,27 @@ def test_an_array_of_bytes_keeps_its_shape_under_old_and_new_names_of_numpy(load
     assert (truths.kind, truths.content) == ("b1", b"\0\0\0\1\1")
 
 
+@pytest.mark.parametrize("module", [b"numpy._core.numeric", b"numpy.core.numeric\0"])
+def test_an_array_of_protocol_5_is_read_under_old_and_new_names_of_numpy(load, module):
+    column = np.arange(5, dtype=np.uint8)[:, None]
+    fixed = np.frombuffer(b"abc", np.uint8)
+    content = pickle.dumps([column, fixed, column[:, 0] > 2, column[:0, 0]], protocol=5)
+    assert b"_frombuffer" in content
+    if module.endswith(b"\0"):  # the name carries its length
+        content = content.replace(b"\x13numpy._core.numeric", b"\x12" + module[:-1])
+    array, other, truths, empty = load(content)
+    assert (array.shape, array.kind, array.content) == ((5, 1), "u1", bytes(range(5)))
+    assert (other.shape, other.content, empty.content) == ((3,), b"abc", b"")
+    assert (truths.kind, truths.content) == ("b1", b"\0\0\0\1\1")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_truths_of_numpy_in_a_list_are_truths(load, protocol):
+    found = load(pickle.dumps(list(np.array([True, False, True])), protocol=protocol))
+    assert found == [True, False, True]
+    assert {type(truth) for truth in found} == {bool}
+
+
 # As CPython 2.7 with NumPy 1.16 writes them: str, and an array whose kind and bytes are str.
 PYTHON_2_LISTS = {
     0: b"(lp0\nS'\\xff\\xd8\\n\\'\"'\np1\naS\"it's\"\np2\naI01\naL7L\na.",
@@ -242,6 +263,78 @@ def test_an_array_of_another_class_is_refused(load):
     content = array_pickle().replace(b"cnumpy\nndarray\n", b"c_codecs\nencode\n")
     with pytest.raises(DatasetError, match="unknown class"):
         load(content)
+
+
+def view_pickle(
+    *,
+    content: bytes = b"C\x03abc",
+    kind: bytes = b"u1",
+    shape: bytes = b"K\x03\x85",
+    order: bytes = b"\x8c\x01C",
+) -> bytes:
+    dtype = b"cnumpy\ndtype\nC\x02" + kind + b"\x89\x88\x87R"
+    return (
+        b"\x80\x05cnumpy._core.numeric\n_frombuffer\n(" + content + dtype + shape + order + b"tR."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"kind": b"O8"}, "kind 'O8'"),
+        ({"kind": b"f8"}, "kind 'f8'"),
+        ({"content": b"]"}, "fills an array with list"),
+        ({"content": b"K\x03"}, "fills an array with int"),
+        ({"content": b"C\x02ab"}, r"shape \(3,\) with 2 bytes"),
+        ({"content": b"\x97"}, "the step NEXT_BUFFER"),
+        ({"shape": b"J\xff\xff\xff\x7f\x85"}, "2147483647"),
+        ({"shape": b"J\xff\xff\xff\xff\x85"}, "without a shape"),
+        ({"shape": b"K\x03"}, "without a shape"),
+        ({"order": b"\x8c\x01K"}, "an unknown way"),
+        ({"order": b"]"}, "an unknown way"),
+        ({"order": b""}, "an unknown way"),
+    ],
+)
+def test_an_array_of_protocol_5_that_is_none_of_bytes_is_refused(load, changed, named):
+    assert load(view_pickle()).content == b"abc"
+    with pytest.raises(DatasetError, match=named):
+        load(view_pickle(**changed))
+
+
+def test_one_row_of_bytes_may_be_viewed_often_and_takes_its_memory_once(load):
+    content = b"\x80\x05(B" + struct.pack("<I", 200_000) + bytes(200_000) + b"\x94"
+    view = b"cnumpy._core.numeric\n_frombuffer\n(h\x00cnumpy\ndtype\nC\x02u1\x89\x88\x87R"
+    view += b"J" + struct.pack("<i", 200_000) + b"\x85\x8c\x01CtR"
+    tracemalloc.start()
+    found = load(content + view * 5_000 + b"l.")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert len(found) == 5_001
+    assert all(array.content is found[0] for array in found[1:])
+
+
+def truth_pickle(*, kind: bytes = b"b1", content: bytes = b"C\x01\x01") -> bytes:
+    dtype = b"cnumpy\ndtype\nC\x02" + kind + b"\x89\x88\x87R"
+    return b"\x80\x04cnumpy._core.multiarray\nscalar\n(" + dtype + content + b"tR."
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"kind": b"u1"}, "no truth"),
+        ({"kind": b"O8"}, "kind 'O8'"),
+        ({"content": b"C\x01\x02"}, "no truth"),
+        ({"content": b"C\x00"}, "no truth"),
+        ({"content": b"]"}, "no truth"),
+        ({"content": b"K\x01"}, "no truth"),
+        ({"content": b""}, "no truth"),
+        ({"content": b"cos\nsystem\n"}, "asks for os.system"),
+    ],
+)
+def test_a_single_value_of_numpy_that_is_no_truth_is_refused(load, changed, named):
+    assert load(truth_pickle()) is True
+    with pytest.raises(DatasetError, match=named):
+        load(truth_pickle(**changed))
 
 
 @pytest.mark.parametrize("claim", [2**31 - 1, 2**31, 2**32 - 1])

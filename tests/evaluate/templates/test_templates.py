@@ -48,6 +48,12 @@ def test_the_name_is_that_of_eval_ijbc() -> None:
     assert "norms kept" in Pooling().describe()
 
 
+def test_plain_values_tell_apart_what_the_name_does_not() -> None:
+    added, behind = Pooling("sum").to_dict(), Pooling("concat").to_dict()
+    assert added == {"name": "N1D1F1", "views": "sum", "keep_norms": True, "weigh_scores": True}
+    assert (behind["name"], behind["views"]) == ("N1D1F1", "concat")
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_the_size_of_the_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     drawn = draw_images(2)
@@ -121,7 +127,6 @@ def test_scores_of_pairs_are_their_products(
 ) -> None:
     monkeypatch.setattr(room, "_BLOCK_ROWS", rows)
     monkeypatch.setattr(room, "_WORTH_A_PRODUCT", worth)  # 0: each pair is fetched
-    monkeypatch.setattr(room, "_GATHER_PAIRS", 100)
     rng = np.random.default_rng(n)
     vectors = rng.standard_normal((60, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

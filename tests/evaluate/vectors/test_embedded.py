@@ -39,6 +39,7 @@ def make(n: int = 3, dimension: int = 4, *, mirror: bool = True, **changed: Any)
         "reasons": {"Zoë/bad.jpg": "no face was found"},
         "model": "tiny",
         "model_digest": "d" * 64,
+        "failed_digests": {"Zoë/bad.jpg": "b" * 64},
     }
     return EmbeddedPhotos(**(parts | changed))
 
@@ -350,3 +351,38 @@ def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InputError, match="nowhere"):
         load_embeddings(tmp_path / f"nowhere{suffix}")
+
+
+@BOTH
+def test_failed_photos_keep_what_is_known_of_their_pixels(tmp_path: Path, suffix: str) -> None:
+    reasons = {"a.jpg": "no face was found", "b.jpg": "not there"}
+    embedded = make(reasons=reasons, failed_digests={"a.jpg": "a" * 64})
+    loaded = load_embeddings(save_embeddings(embedded, tmp_path / f"x{suffix}"))
+    assert (loaded.reasons, loaded.failed_digests) == (reasons, {"a.jpg": "a" * 64})
+    assert loaded.choose(["b.jpg", "a.jpg"]).failed_digests == {"a.jpg": "a" * 64}
+
+
+def test_rows_of_zeros_keep_their_digest(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, names=["a", "b"], vectors=np.eye(2)[[0, 0]] * [[0], [1]], digests=["1", "2"])
+    loaded = load_embeddings(path)
+    assert (loaded.names, loaded.digests, loaded.failed_digests) == (("b",), ("2",), {"a": "1"})
+
+
+@BOTH
+def test_several_faces_of_a_photo_are_refused_where_one_is_meant(
+    tmp_path: Path, suffix: str
+) -> None:
+    photos = {"photos": np.array(["a.jpg", "b.jpg", "a.jpg"])}
+    path = save_embeddings(make(), tmp_path / f"x{suffix}", more=photos)
+    assert len(load_embeddings(path)) == 3
+    with pytest.raises(InputError, match=r"'a.jpg' is there with 2 faces") as caught:
+        load_embeddings(path, is_one_face=True)
+    assert "--select center" in caught.value.hint
+
+
+def test_failed_photos_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    failed: dict[str, Any] = {"failed_names": ["a", "b"], "failed_reasons": ["x"]}
+    np.savez(tmp_path / "x.npz", names=["c"], vectors=np.eye(1), **failed)
+    with pytest.raises(InputError, match="one length"):
+        load_embeddings(tmp_path / "x.npz")

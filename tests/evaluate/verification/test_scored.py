@@ -84,11 +84,31 @@ def test_errors_of_people_equal_the_count_pair_by_pair(drawn):
     assert totals == sorted(totals, reverse=True)
 
 
-def test_a_photo_in_no_folder_is_a_person_of_its_own():
-    assert worst_people([Pair("a.jpg", "b.jpg", True, 0)], [0.0], 0.5) == (
-        PersonErrors("a.jpg", 1, 1, 0, 0),
-        PersonErrors("b.jpg", 1, 1, 0, 0),
-    )
+@pytest.mark.parametrize(
+    ("a", "b", "is_same"),
+    [
+        ("lfw/000000", "lfw/000001", False),  # a pack
+        ("crops/a.jpg", "crops/b.jpg", False),
+        ("Ann/1.jpg", "Bob/1.jpg", True),
+        ("000001.jpg", "000002.jpg", True),  # nothing is left of the name
+    ],
+)
+def test_nobody_is_mistaken_where_the_names_do_not_say_who_is_shown(a, b, is_same):
+    assert worst_people([*PAIRS, Pair(a, b, is_same, 0)], [*SCORES, 0.4], 0.5) is None
+
+
+def test_people_of_agedb_and_cfp_are_known_by_their_own_names():
+    pairs = [
+        Pair("03_Protocol_Images/1_Ann_20_f.jpg", "03_Protocol_Images/2_Ann_60_f.jpg", True, 0),
+        Pair("001/frontal/01.jpg", "001/profile/01.jpg", True, 0),
+        Pair("001/frontal/01.jpg", "002/profile/01.jpg", False, 0),
+    ]
+    found = worst_people(pairs, [0.1, 0.1, 0.9], 0.5)
+    assert [(one.person, one.n_false_non_matches, one.n_false_matches) for one in found] == [
+        ("001", 1, 1),
+        ("002", 0, 1),
+        ("Ann", 1, 0),
+    ]
 
 
 def test_scores_that_do_not_fit_the_pairs_are_refused():

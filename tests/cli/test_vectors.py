@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arcwise.cli.reporting import digest_photos
 from arcwise.cli.run import run
 from arcwise.cli.vectors import check_one_source, embed_crops, embed_names, load_vectors
 from arcwise.encode import write_image
@@ -148,6 +149,37 @@ def test_vectors_of_another_model_are_refused(
     assert load_vectors(path, ["p0/0.png"], digest="").names == ("p0/0.png",)
     with pytest.raises(ModelMismatchError, match="fake-embedder"):
         load_vectors(path, None, digest="e" * 64)
+
+
+def test_several_faces_of_a_photo_are_refused_with_the_way_out(
+    call: Call, album: Path, tmp_path: Path
+) -> None:
+    write_image(album / "p0" / "party.png", PARTY.image)
+    out = tmp_path / "x.npz"
+    assert call("embed", album, "--out", out)[0] == 0
+    with pytest.raises(InputError, match=r"'p0/party.png' is there with 2 faces") as caught:
+        load_vectors(out, None, digest="")
+    assert "--select center" in caught.value.hint
+    assert call("embed", album, "--out", out, "--select", "center")[0] == 0
+    assert len(load_vectors(out, None, digest="")) == 7
+
+
+@pytest.mark.parametrize("select", ["all", "center"])
+def test_photos_without_a_face_are_failed_reads_of_the_file(
+    call: Call, album: Path, recognizer: Recognizer, tmp_path: Path, select: str
+) -> None:
+    """So that a measurement counts them as it does when it embeds the photos by itself."""
+    write_image(album / "p0" / "wall.png", np.full((80, 90, 3), 99, np.uint8))
+    (album / "p1" / "broken.png").write_bytes(b"nonsense")
+    out = tmp_path / "x.npz"
+    assert call("embed", album, "--out", out, "--flip", "--select", select)[0] == 3
+    with open_photos(album) as archive:
+        embedded = embed_names(recognizer, archive, archive.names)
+    loaded = load_vectors(out, None, digest="")
+    assert loaded.reasons["p0/wall.png"] == embedded.reasons["p0/wall.png"] == "no face was found"
+    assert loaded.reasons.keys() == embedded.reasons.keys() == {"p0/wall.png", "p1/broken.png"}
+    assert loaded.failed_digests == embedded.failed_digests
+    assert digest_photos(loaded) == digest_photos(embedded) != ""
 
 
 # ── arcwise embed ──

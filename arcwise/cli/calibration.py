@@ -41,7 +41,7 @@ def write_sheet(
     }
     document = describe_run(
         "Calibration",
-        source.facts(),
+        source,
         data=data,
         data_digest=report.data_digest,
         sections=sections,
@@ -82,14 +82,14 @@ def _describe_probability(
             f"{row.above:.1f} to {row.to:.1f}",
             f"{row.predicted:.3f}",
             f"{row.observed:.3f}",
-            f"{row.low:.3f} to {row.high:.3f}",
+            "n/a" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
             f"{row.n_genuine:,}",
             f"{row.n_impostors:,}",
         )
         for row in there
     )
     unsure = (
-        f"neither a yes with {SURE_YES:g} or more nor a no with {SURE_NO:g} or less, at the "
+        f"neither a yes with {SURE_YES:g} or more nor a no with less than {SURE_NO:g}, at the "
         "threshold of compare"
     )
     columns = ("said", "mean", "found", "95 % interval", "of one person", "of two")
@@ -100,11 +100,11 @@ def _describe_probability(
         svg = plot_reliability(
             [row.predicted for row in there],
             [row.observed for row in there],
-            [row.low for row in there],
-            [row.high for row in there],
+            [row.observed if row.low is None else row.low for row in there],
+            [row.observed if row.high is None else row.high for row in there],
             [row.n_genuine + row.n_impostors for row in there],
         )
-        caption = "On the line, what was said came true; bars are 95 % intervals over people."
+        caption = "On the line, what was said came true; bars are 95 % intervals over ten or more."
         figures = (Figure("Reliability", svg, caption),)
     return Section(
         "Probability of one person",

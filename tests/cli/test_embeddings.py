@@ -1,4 +1,4 @@
-"""`evaluate embeddings` and `evaluate report` as a person types them; the gate's exit code."""
+"""`evaluate embeddings` as a person types it; the gate's exit code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from arcwise.cli.run import run
-from arcwise.evaluate.report import read_document
 from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
+from arcwise.recognizer import Recognizer
+from arcwise.settings import Settings
+from arcwise.testing import FakeEmbedder
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -30,6 +32,7 @@ def vectors(tmp_path: Path) -> Path:
         reasons={"p0/9.jpg": "no face"},
         model="fake",
         model_digest="f" * 64,
+        failed_digests={"p0/9.jpg": "9" * 64},
     )
     return save_embeddings(embedded, tmp_path / "vectors.npz")
 
@@ -120,28 +123,21 @@ def test_rubbish_is_refused_before_the_work(call: Call, vectors: Path, tmp_path:
     assert call("embeddings")[0] == 2
 
 
-def test_the_report_of_two_files_stands_side_by_side(
-    call: Call, vectors: Path, tmp_path: Path
+def test_vectors_of_another_model_than_the_one_named_are_refused(
+    call: Call, vectors: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        call("embeddings", "--embeddings", vectors, "--out", tmp_path / f"{name}.json")
-    both = tmp_path / "both.html"
-    code, out, err = call("report", tmp_path / "a.json", tmp_path / "b.json", "--out", both)
-    assert code == 0, err
-    assert "All of them measured the same data." in out
-    assert "b − a" in both.read_text("utf-8")
+    def open_fake(settings: Settings, **_: object) -> Recognizer:
+        return Recognizer(model=FakeEmbedder(), settings=settings)
+
+    monkeypatch.setattr("arcwise.cli.embeddings.open_recognizer", open_fake)
+    code, _, err = call("embeddings", "--embeddings", vectors, "--model", "fake-embedder")
+    assert code != 0
+    assert "was made with fake (ffffffffffff)" in err
+    assert call("embeddings", "--embeddings", vectors)[0] == 0
 
 
-def test_the_json_of_one_report_becomes_a_page(call: Call, vectors: Path, tmp_path: Path) -> None:
-    call("embeddings", "--embeddings", vectors, "--out", tmp_path / "a.json")
-    code, _, err = call("report", tmp_path / "a.json", "--out", tmp_path / "a.html")
-    assert code == 0, err
-    assert "effective rank" in (tmp_path / "a.html").read_text("utf-8")
-    assert read_document(tmp_path / "a.json").date in (tmp_path / "a.html").read_text("utf-8")
-
-
-def test_one_file_named_twice_is_wrong_usage(call: Call, vectors: Path, tmp_path: Path) -> None:
-    place = tmp_path / "a.json"
-    call("embeddings", "--embeddings", vectors, "--out", place)
-    assert call("report", place, place)[0] == 2
-    assert call("report", tmp_path / "none.json")[0] == 3
+def test_a_file_without_a_model_is_told_as_such(call: Call, vectors: Path, tmp_path: Path) -> None:
+    with np.load(vectors) as saved:
+        np.savez(tmp_path / "bare.npz", names=saved["names"], vectors=saved["vectors"])
+    _, out, _ = call("embeddings", "--embeddings", tmp_path / "bare.npz")
+    assert out.startswith("Embeddings: an unknown model on ")

@@ -1,15 +1,12 @@
-"""`arcwise evaluate embeddings` and `report`: how vectors lie, and reports side by side."""
+"""`arcwise evaluate embeddings`: how vectors lie in their space."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from arcwise.cli.labeled import Wanted, embed_wanted
 from arcwise.cli.options import (
     DetectorOption,
     JsonOption,
@@ -32,20 +29,16 @@ from arcwise.cli.reporting import (
     tell,
     wants_drawings,
 )
-from arcwise.cli.show import print_note
 from arcwise.cli.vectors import (
     AlignedOption,
     CacheOption,
     EmbeddingsOption,
     PhotosOption,
     check_one_source,
-    embed_names,
-    load_vectors,
 )
-from arcwise.errors import SettingsError
 
 if TYPE_CHECKING:
-    from arcwise.evaluate.report import Document, Figure
+    from arcwise.evaluate.report import Figure
     from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
 MapName = Literal["pca", "tsne"]
@@ -76,34 +69,32 @@ def embeddings(
     from arcwise.evaluate.analysis import analyze_embeddings
     from arcwise.evaluate.report import Section
     from arcwise.evaluate.vectors.embedded import person_of_photo
-    from arcwise.photos import open_photos
 
     check_one_source(photos, embeddings)
     check_out(out, [photos, embeddings], expected=expected)
-    if embeddings is not None:
-        embedded = load_vectors(embeddings, None, digest="")
-    else:
-        assert photos is not None
+    wanted = Wanted(
+        photos=photos,
+        embeddings=embeddings,
+        only=(),
+        select=select,
+        is_aligned=aligned,
+        has_flip=False,
+        use_cache=cache,
+        has_model=model is not None,
+    )
+    recognizer = None
+    if photos is not None or wanted.has_model:
         settings = build_settings(provider=provider, strict=strict, min_face_px=min_face)
         recognizer = open_recognizer(settings, model=model, detector=detector)
-        with open_photos(photos) as archive:
-            embedded = embed_names(
-                recognizer,
-                archive,
-                archive.names,
-                select=select,
-                views="none",
-                aligned=aligned,
-                use_cache=cache,
-            )
+    embedded = embed_wanted(wanted, recognizer)
     people = [person_of_photo(name) for name in embedded.names]
     found = analyze_embeddings(embedded.raw, people)
     figures = _draw(embedded, people, map_by, seed) if wants_drawings(out) else []
-    place = photos or embeddings
+    counts = f"{len(embedded.names):,} photos, {len(embedded.reasons):,} failed reads"
     document = describe_run(
         "Embeddings",
         embedded,
-        data=f"{place}: {len(embedded.names):,} photos, {len(embedded.reasons):,} failed reads",
+        data=f"{wanted.data}: {counts}",
         data_digest=digest_photos(embedded),
         sections=[Section("Embeddings", rows=tuple(found.rows()), figures=tuple(figures))],
         values=found.to_dict() | {"failed": embedded.reasons},
@@ -143,45 +134,3 @@ def _draw(embedded: EmbeddedPhotos, people: list[str], map_by: MapName, seed: in
         Figure("Norms", norms, "Lengths before normalizing, as the model gives them."),
         Figure("Map", plot_map(points, names, title=title), caption),
     ]
-
-
-def report(
-    reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT...", help="Reports that are JSON.")
-    ],
-    out: OutOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a page of one JSON report, or lay several side by side, one column for each."""
-    from arcwise.evaluate.report import read_document
-
-    check_out(out, reports)
-    documents = [read_document(place) for place in reports]
-    if len(documents) == 1:
-        document = documents[0]
-        print_note("the photos of a report are not in its JSON")
-    else:
-        from arcwise.evaluate.report.beside import place_beside
-
-        document = place_beside(
-            _name_columns(reports, documents),
-            command=shlex.join(["arcwise", *sys.argv[1:]]),
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-    tell(document, out=out, as_json=as_json)
-
-
-def _name_columns(places: list[Path], documents: list[Document]) -> dict[str, Document]:
-    """The model's name of each report, or its file's where models are not told apart.
-
-    Raises:
-        SettingsError: one file is named twice.
-    """
-    if len({place.resolve() for place in places}) < len(places):
-        raise SettingsError("a report is named twice", hint="name each file once")
-    names = [document.model for document in documents]
-    if len(set(names)) < len(names) or "" in names:
-        names = [place.stem for place in places]
-    if len(set(names)) < len(names):
-        names = [str(place) for place in places]
-    return dict(zip(names, documents, strict=True))

@@ -3,7 +3,8 @@
 It does not know templates or protocols. A work folder holds `images.npy` (float32, mapped when it
 is whole) and `progress.json`, which is replaced only after the vectors it counts are on the disk:
 after a kill at any moment the last block is made again. Blocks always hold the same images, so
-that a resumed run gives the same bits as one that was never stopped.
+that a resumed run gives the same bits as one that was never stopped. It does not keep another
+process out: who fills a folder locks `LOCK_NAME` in it, as cli/ijb.py does.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from arcwise.files import read_bytes, translate_os_errors, write_atomically
 from arcwise.types import Crops, Embedder, Floats, Image
 
 BLOCK_IMAGES = 256  # our choice: a few seconds of work on a CPU, lost at most by a kill
+LOCK_NAME = ".embed.lock"
 _ROWS, _PROGRESS = "images.npy", "progress.json"
 _VERSION = 1  # of the folder; another way to align or embed needs another
 
@@ -38,8 +40,8 @@ ReadImage = Callable[[str], Image]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What makes the embeddings what they are; a folder takes only equal ones.
+class Work:
+    """What is embedded, and how; a folder takes only equal work.
 
     Attributes:
         model_digest: of the embedding model.
@@ -57,7 +59,7 @@ class Recipe:
     n_views: int
     dimension: int
     crop_size_px: int
-    block: int = BLOCK_IMAGES
+    block: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,23 +83,23 @@ class WorkFolder:
 
     Args:
         folder: where; only its owner can read what is written there.
-        recipe: what shall be in it. A folder with two views serves a recipe with one.
+        work: what shall be in it. A folder with two views serves work with one.
 
     Raises:
-        InputError: the folder holds the work of another recipe, is damaged, cannot be written, or
+        InputError: the folder holds other work, is damaged, cannot be written, or
             the disk has too little room for all of it.
     """
 
-    def __init__(self, folder: Path | str, recipe: Recipe) -> None:
+    def __init__(self, folder: Path | str, work: Work) -> None:
         self.folder = Path(folder).expanduser()
-        self.recipe = recipe
+        self.work = work
         self.n_done = 0
         self._failed: dict[int, str] = {}
         with translate_os_errors(self.folder, doing="make"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (self.folder / _PROGRESS).exists():
             self._resume()
-        elif (self.folder / _ROWS).exists() or next(self.folder.iterdir(), None) is None:
+        elif (self.folder / _ROWS).exists() or self._is_empty():
             self._check_room()
         else:
             raise InputError(
@@ -107,7 +109,7 @@ class WorkFolder:
     @property
     def is_done(self) -> bool:
         """Every image was embedded, or found to be unreadable."""
-        return self.n_done == self.recipe.n_images
+        return self.n_done == self.work.n_images
 
     def fill(
         self, names: Sequence[str], points_px: Floats, embedder: Embedder, read: ReadImage
@@ -117,7 +119,7 @@ class WorkFolder:
         Args:
             names: (N,) of the images, as `read` takes them.
             points_px: (N, 5, 2) float32.
-            embedder: of the recipe's digest.
+            embedder: of the work's digest.
             read: the pixels of an image; an InputError makes it a failed read.
 
         Yields:
@@ -130,19 +132,19 @@ class WorkFolder:
                 mirror image by itself.
             ModelError: the model cannot be used.
         """
-        recipe = self.recipe
+        work = self.work
         if getattr(embedder, "flip", False):
             raise InputError(
                 f"{embedder.name} embeds the mirror image by itself",
                 hint="make the embedder without flip: both views are kept apart here",
             )
-        assert len(names) == len(points_px) == recipe.n_images
-        assert embedder.digest == recipe.model_digest
-        starts = range(self.n_done, recipe.n_images, recipe.block)
+        assert len(names) == len(points_px) == work.n_images
+        assert embedder.digest == work.model_digest
+        starts = range(self.n_done, work.n_images, work.block)
 
         def cut(start: int) -> _Block:
-            part = slice(start, start + recipe.block)
-            return _cut_block(start, names[part], points_px[part], recipe.crop_size_px, read)
+            part = slice(start, start + work.block)
+            return _cut_block(start, names[part], points_px[part], work.crop_size_px, read)
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="arcwise-read") as reader:
             following = reader.submit(cut, starts[0]) if starts else None
@@ -151,8 +153,8 @@ class WorkFolder:
                 block = following.result()
                 if number < len(starts):
                     following = reader.submit(cut, starts[number])
-                _refuse_wrong_folder(start, block, names, recipe.block)
-                self._write(start, _embed_block(block, embedder, recipe))
+                _refuse_wrong_folder(start, block, names, work.block)
+                self._write(start, _embed_block(block, embedder, work))
                 self._failed |= block.reasons
                 self._mark(start + len(block.is_good))
                 yield from names[start : self.n_done]
@@ -163,7 +165,7 @@ class WorkFolder:
         Raises:
             InputError: the file of embeddings is damaged.
         """
-        assert self.is_done, f"{self.n_done} of {self.recipe.n_images} images are done"
+        assert self.is_done, f"{self.n_done} of {self.work.n_images} images are done"
         path = self.folder / _ROWS
         try:
             with translate_os_errors(path, doing="read"):
@@ -176,13 +178,16 @@ class WorkFolder:
 
     @property
     def _shape(self) -> tuple[int, int, int]:
-        return self.recipe.n_images, self.recipe.n_views, self.recipe.dimension
+        return self.work.n_images, self.work.n_views, self.work.dimension
+
+    def _is_empty(self) -> bool:
+        return all(path.name == LOCK_NAME for path in self.folder.iterdir())
 
     def _resume(self) -> None:
         plain = _read_progress(self.folder / _PROGRESS)
-        there = plain["recipe"]
-        self.recipe = replace(self.recipe, n_views=max(self.recipe.n_views, there["n_views"]))
-        wanted = asdict(self.recipe) | {"version": _VERSION}
+        there = plain["work"]
+        self.work = replace(self.work, n_views=max(self.work.n_views, there["n_views"]))
+        wanted = asdict(self.work) | {"version": _VERSION}
         for name, value in wanted.items():
             if there.get(name) != value:
                 raise InputError(
@@ -199,7 +204,7 @@ class WorkFolder:
         self._check_room()
 
     def _check_room(self) -> None:
-        needed = self._place(self.recipe.n_images) - self._place(self.n_done)
+        needed = self._place(self.work.n_images) - self._place(self.n_done)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise InputError(
@@ -216,7 +221,7 @@ class WorkFolder:
 
     def _place(self, row: int) -> int:
         """Where a row begins in the file, bytes."""
-        return len(self._head()) + row * self.recipe.n_views * self.recipe.dimension * 4
+        return len(self._head()) + row * self.work.n_views * self.work.dimension * 4
 
     def _write(self, start: int, rows: Floats) -> None:
         """Written at its place and not appended: what a kill left half done is replaced."""
@@ -233,19 +238,32 @@ class WorkFolder:
     def _mark(self, n_done: int) -> None:
         self.n_done = n_done
         plain = {
-            "recipe": asdict(self.recipe) | {"version": _VERSION},
+            "work": asdict(self.work) | {"version": _VERSION},
             "n_done": n_done,
             "failed": self._failed,
         }
         write_atomically(self.folder / _PROGRESS, json.dumps(plain).encode(), private=True)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds the embeddings of all images of its work; not where there is none.
+
+    Raises:
+        InputError: its count is damaged.
+    """
+    path = folder / _PROGRESS
+    if not path.exists():
+        return False
+    plain = _read_progress(path)
+    return bool(plain["n_done"] == plain["work"]["n_images"])
+
+
 def _read_progress(path: Path) -> dict[str, Any]:
     hint = "delete the work folder"
     try:
         plain: Any = json.loads(read_bytes(path))
-        fits = isinstance(plain["recipe"]["n_views"], int) and isinstance(plain["failed"], dict)
-        fits = fits and 0 <= plain["n_done"] <= plain["recipe"]["n_images"]
+        fits = isinstance(plain["work"]["n_views"], int) and isinstance(plain["failed"], dict)
+        fits = fits and 0 <= plain["n_done"] <= plain["work"]["n_images"]
     except (ValueError, TypeError, KeyError) as exc:
         raise InputError(f"{path} is damaged: {exc}", hint=hint) from exc
     if not fits:
@@ -287,13 +305,13 @@ def _refuse_wrong_folder(start: int, block: _Block, names: Sequence[str], whole:
         )
 
 
-def _embed_block(block: _Block, embedder: Embedder, recipe: Recipe) -> Floats:
+def _embed_block(block: _Block, embedder: Embedder, work: Work) -> Floats:
     """(n, V, D) float32; 0 for a failed image."""
-    rows = np.zeros((len(block.is_good), recipe.n_views, recipe.dimension), np.float32)
+    rows = np.zeros((len(block.is_good), work.n_views, work.dimension), np.float32)
     if len(block.crops):
-        whole: Embedder = TwoViews(embedder) if recipe.n_views == 2 else embedder
+        whole: Embedder = TwoViews(embedder) if work.n_views == 2 else embedder
         raw = to_raw(whole.embed(block.crops))
-        rows[block.is_good] = raw.reshape(-1, recipe.n_views, recipe.dimension)
+        rows[block.is_good] = raw.reshape(-1, work.n_views, work.dimension)
     return rows
 
 
