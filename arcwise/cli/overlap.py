@@ -23,12 +23,14 @@ class Learned:
         people: who of the pairs is in it, as the pairs name them; None where nobody asked.
         n_pairs: pairs that show one of them.
         n_all: all pairs.
+        is_named: the report may say who they are.
     """
 
     source: str = ""
     people: tuple[str, ...] | None = None
     n_pairs: int = 0
     n_all: int = 0
+    is_named: bool = True
 
     def list_sections(self) -> list[Section]:
         """The part of a report that tells it; none where nobody asked."""
@@ -50,13 +52,15 @@ class Learned:
                 "pairs that show one of them; --leave-out scores the others",
             ),
         )
-        return [Section("Leakage", rows, text=", ".join(self.people))]
+        return [Section("Leakage", rows, text=", ".join(self.people) if self.is_named else "")]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, under the key `leakage`."""
         if self.people is None:
             return {"leakage": None}
-        return {"leakage": {"people": list(self.people), "n_pairs": self.n_pairs}}
+        people = list(self.people) if self.is_named else None
+        counts = {"n_people": len(self.people), "n_pairs": self.n_pairs}
+        return {"leakage": {"people": people} | counts}
 
 
 def find_learned(pairs: Sequence[Pair], place: Path | None) -> Learned:

@@ -41,6 +41,7 @@ class Wanted:
     use_cache: bool
     has_drawings: bool
     has_pictures: bool
+    has_names: bool
 
     def views_of(self, protocol: str) -> Views:
         """The vectors that a protocol is meant for; where it leaves the choice, --flip decides."""

@@ -89,6 +89,12 @@ LeaveOutOption = Annotated[
     Path | None,
     typer.Option("--leave-out", metavar="LIST", help="Only pairs without anybody of this list."),
 ]
+PicturesOption = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Show the hardest pairs in .html.")
+]
+NamesOption = Annotated[
+    bool, typer.Option("--names/--no-names", help="Name photos and people in the report.")
+]
 TrainedOnOption = Annotated[
     Path | None,
     typer.Option("--trained-on", metavar="LIST", help="Tell who of this training list is scored."),
@@ -115,9 +121,8 @@ def verification(
     trained_on: TrainedOnOption = None,
     threshold: ThresholdOption = None,
     cache: CacheOption = True,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Show the hardest pairs in .html.")
-    ] = True,
+    pictures: PicturesOption = True,
+    names: NamesOption = True,
     out: OutOption = None,
     expected: ExpectedOption = None,
     tolerance: ToleranceOption = DEFAULT_TOLERANCE,
@@ -145,7 +150,8 @@ def verification(
         is_aligned=aligned,
         use_cache=cache,
         has_drawings=wants_drawings(out),
-        has_pictures=pictures,
+        has_pictures=pictures and names,
+        has_names=names,
     )
     check_sources(pairs, wanted)
     sources = [*pairs, photos, embeddings, leave_out, trained_on]
@@ -207,11 +213,13 @@ def _list_thresholds(
 def _measure_set(
     found: PairSet, wanted: Wanted, calibration: Calibration | None, *, is_alone: bool
 ) -> tuple[list[Section], list[dict[str, Any]]]:
+    from dataclasses import replace
+
     from arcwise.evaluate.verification import evaluate_scored
     from arcwise.evaluate.verification.exhibits import make_section
     from arcwise.evaluate.verification.scored import score_pairs
 
-    learned = find_learned(found.pairs, wanted.trained_on)
+    learned = replace(find_learned(found.pairs, wanted.trained_on), is_named=wanted.has_names)
     sections, values = learned.list_sections(), []
     scored: dict[Views, ScoredPairs] = {}
 
@@ -231,6 +239,8 @@ def _measure_set(
             failed_policy=wanted.failed,
             thresholds=thresholds,
         )
+        if not wanted.has_names:
+            report = report.without_names()
         sections.append(make_section(report, title=name_apart(protocol)))
         values.append({"set": found.name} | learned.to_dict() | report.to_dict())
         if number == 0:
@@ -255,7 +265,7 @@ def _illustrate(
     counts_failed = wanted.failed == "count_as_wrong"
     n_failed = sum(pair.is_same for pair in scored.failed) if counts_failed else 0
     figures = list_curves(scored, name=found.embedded.model or "model", n_failed=n_failed)
-    tables = list_hardest(report)
+    tables = list_hardest(report) if wanted.has_names else ()
     if not wanted.has_drawings:
         return Section(title, tables=tables, figures=tuple(figures))
     from arcwise.evaluate.verification.drawn import draw_scores, sheet_of_pairs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_people_of_the_training_list_are_told_and_counted(
     trained.write_text("p1/0.png 0\nP_2/0.png 1\nstranger/0.png 2\n")
     arguments = ("--pairs", pairs, "--photos", people, "--trained-on", trained)
     (result,) = results(call, *arguments)
-    assert result["leakage"] == {"people": ["p1", "p2"], "n_pairs": 5}
+    assert result["leakage"] == {"people": ["p1", "p2"], "n_people": 2, "n_pairs": 5}
     _, out, _ = call(*arguments)
     assert "people learned" in out
     assert "5 of 16" in out
@@ -182,7 +183,7 @@ def test_people_of_the_training_list_are_left_out_whatever_the_spelling(
     arguments = ("--pairs", pairs, "--photos", people, "--leave-out", trained)
     (result,) = results(call, *arguments, "--trained-on", trained)
     assert result["n_pairs"] == 16 - 5
-    assert result["leakage"] == {"people": [], "n_pairs": 0}
+    assert result["leakage"] == {"people": [], "n_people": 0, "n_pairs": 0}
     assert "11 of 16 pairs are left without 2 people of trained.txt" in call(*arguments)[2]
 
 
@@ -266,3 +267,21 @@ def test_failed_reads_are_named_in_the_report(
     assert code == 0, err
     assert "2 pairs, 1 photos" in out
     assert "p0/0.png" in report.read_text()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md", ".html"])
+def test_a_report_without_names_names_nobody(
+    call: Call, people: Path, pairs: Path, tmp_path: Path, suffix: str
+) -> None:
+    (people / "p0" / "0.png").write_bytes(b"no picture")
+    trained = tmp_path / "trained.txt"
+    trained.write_text("p1/0.png 0\nP_2/0.png 1\n")
+    report = tmp_path / f"report{suffix}"
+    code, out, err = call(
+        *("--pairs", pairs, "--photos", people, "--trained-on", trained),
+        *("--no-names", "--out", report),
+    )
+    assert code == 0, err
+    for text in (out, report.read_text()):
+        assert not re.search(r"\bp[0-7]\b", text)
+        assert "image/jpeg" not in text

@@ -33,7 +33,7 @@ try:
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression
 except ModuleNotFoundError as exc:
-    if (exc.name or "").split(".")[0] != "sklearn":
+    if (exc.name or "").split(".")[0] not in {"sklearn", "scipy", "joblib", "threadpoolctl"}:
         raise
     raise InputError("scikit-learn is not installed", hint="pip install 'arcwise[report]'") from exc
 

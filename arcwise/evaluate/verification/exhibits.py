@@ -52,7 +52,7 @@ def make_section(report: VerificationReport, *, title: str) -> Section:
     tables = []
     if report.worst_people and report.worst_at is not None:
         tables.append(_table_people(report.worst_people, report.worst_at))
-    if report.failed_photos:
+    if any(photo.name for photo in report.failed_photos):
         cells = tuple((photo.name, photo.reason) for photo in report.failed_photos)
         tables.append(Table("Failed reads", ("photo", "reason"), cells))
     return Section(title, tuple(report.rows()), tuple(tables))

@@ -6,7 +6,7 @@ cosine.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,18 @@ class VerificationReport:
         """Plain values for JSON."""
         plain: dict[str, Any] = to_plain(asdict(self))
         return plain | {"similarity": self.similarity, "margin": self.margin}
+
+    def without_names(self) -> VerificationReport:
+        """The same numbers, naming no photo and nobody: to pass on or to publish."""
+        return replace(
+            self,
+            failed_photos=tuple(FailedPhoto("", photo.reason) for photo in self.failed_photos),
+            failed_pairs=tuple(replace(pair, a="", b="") for pair in self.failed_pairs),
+            hardest_genuine=(),
+            hardest_impostor=(),
+            worst_people=None,
+            worst_at=None,
+        )
 
     def rows(self) -> list[Row]:
         """Every number with its definition, in the order of a report."""
