@@ -41,6 +41,10 @@ bench: $(READY)  ## the numbers of the README: make bench MODEL=model.onnx
 	$(BIN)/python benchmarks/detect.py
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/templates.py
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/evaluate.py $(if $(MODEL),--model $(MODEL))
 	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/train.py

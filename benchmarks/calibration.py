@@ -1,6 +1,6 @@
 """How long a calibration takes, and how much memory: every pair of many photos.
 
-    python benchmarks/calibration.py shared/data/teacher/dlib_lfw.npz
+    python benchmarks/calibration.py vectors.npz
     python benchmarks/calibration.py --people 5749 --photos 13233
 
 The file holds `names` (PERSON/FILE) and `vectors`; without one, random vectors are drawn.
