@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arcwise.cli.options import JsonOption, build_settings
-from arcwise.cli.show import make_printable, print_json, print_table
+from arcwise.cli.show import count, make_printable, print_json, print_note, print_table
 
 
 def cache(
@@ -22,6 +22,7 @@ def cache(
     folder = build_settings().cache_dir
     files = list_caches(folder)
     freed_bytes = clear_caches(folder) if clear else 0
+    left = list_caches(folder) if clear else []
     if as_json:
         rows = [
             {
@@ -29,6 +30,7 @@ def cache(
                 "model": file.model or None,
                 "n_photos": file.n_photos,
                 "size_bytes": file.size_bytes,
+                "state": file.state,
             }
             for file in files
         ]
@@ -37,12 +39,14 @@ def cache(
     place = make_printable(str(folder))
     if clear:
         typer.echo(f"deleted {_to_megabytes(freed_bytes)} in {place}")
+        if left:
+            print_note(f"note: {count(len(left), 'file')} in use: emptied, and kept in place")
     elif not files:
         typer.echo(f"nothing is kept in {place}")
     else:
         cells = [
             [
-                file.model or "(broken)",
+                file.model or f"({file.state})",
                 f"{file.n_photos:,}",
                 _to_megabytes(file.size_bytes),
                 file.path.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -64,6 +64,7 @@ def embed(
         named = _name_photos(photos, stack)
         if out:
             check_output(out, [*photos, *_list_files(named)], (".npz", ".parquet"))
+            _check_names(out, [photo.name for photo in named])
         if aligned:
             found = _embed_aligned(recognizer, named, flip=flip)
         else:
@@ -107,6 +108,13 @@ class _Named:
 
     name: str
     open: Callable[[], PhotoSource]
+
+
+def _check_names(out: Path, names: Sequence[str]) -> None:
+    """Refuse, before the work, a file that cannot hold these names, or that no library writes."""
+    from arcwise.evaluate.vectors.embedded import check_names
+
+    check_names(out, names)
 
 
 def _name_photos(given: Sequence[str], stack: ExitStack) -> list[_Named]:
@@ -154,8 +162,18 @@ def _embed_faces(
         if select == "all"
         else finder.choose_many(sources, select=select)
     )
-    results = list(watch(found, total=len(named), doing="embedding"))
+    watched = watch(found, total=len(named), doing="embedding")
+    results = [_call_by_name(p.name, result) for p, result in zip(named, watched, strict=True)]
     return _gather_faces(recognizer, named, results, has_mirror=flip)
+
+
+def _call_by_name(name: str, result: Faces) -> Faces:
+    """The same, its error about the photo by the name it has here, not about an open file."""
+    error, other = result.error, f"<file {name}>"
+    if error is None or other not in str(error):
+        return result
+    words = str(error).replace(other, name, 1)
+    return replace(result, error=type(error)(words, hint=error.hint))
 
 
 def _gather_faces(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from arcwise.evaluate.vectors.embedded import EmbeddedPhotos
 
 MapName = Literal["pca", "tsne"]
+_LARGEST_SEED = 2**32 - 1  # evaluate.tsne's; importing it would load scikit-learn for --help
 _MOST_ON_MAP = 2_000  # photos: more hide each other, and t-SNE takes minutes
 
 
@@ -51,7 +52,7 @@ def embeddings(
     map_by: Annotated[
         MapName, typer.Option("--map", help="How the page lays the photos out.")
     ] = "pca",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the map.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=_LARGEST_SEED, help="Of the map.")] = 0,
     aligned: AlignedOption = False,
     cache: CacheOption = True,
     select: SelectOption = "center",

@@ -253,8 +253,9 @@ def tell(
         print_note(f"deviates: {deviation}")
     numbers = count(verdict.n_held, "number")
     if verdict.deviations:
+        deviate = "deviates" if len(verdict.deviations) == 1 else "deviate"
         print_note(
-            f"{len(verdict.deviations)} of {numbers} deviate from {expected} by more than "
+            f"{len(verdict.deviations)} of {numbers} {deviate} from {expected} by more than "
             f"{tolerance:g}"
         )
         raise typer.Exit(1)

@@ -252,8 +252,9 @@ def _describe(
     from arcwise.evaluate.report import Section
 
     copies, n_copies = _count_copies(queries, searched)
+    is_part = report.n_classes > _N_WORST
     classes = make_table(
-        f"Worst {_N_WORST} of {report.n_classes:,} classes",
+        f"Worst {_N_WORST} of {report.n_classes:,} classes" if is_part else "Classes, worst first",
         ("class", "queries", "Recall@1", "mAP"),
         [
             (

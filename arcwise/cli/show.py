@@ -32,9 +32,10 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    heading = Text(make_printable(title)) if title else None  # text: a name is no markup
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(make_printable(column)), overflow="fold")
     for row in rows:
         table.add_row(*(Text(make_printable(cell)) for cell in row))
     console = Console(highlight=False)

@@ -12,15 +12,26 @@ from numpy.typing import NDArray
 from arcwise.errors import InputError
 from arcwise.types import Floats
 
+_NEEDED = {
+    "sklearn": "scikit-learn",
+    "scipy": "scipy",
+    "joblib": "joblib",
+    "threadpoolctl": "threadpoolctl",
+}
+"""What a map needs, by the name it is imported by: scikit-learn imports the others."""
+
 try:
     from sklearn.manifold import TSNE
 except ModuleNotFoundError as exc:
-    if (exc.name or "").split(".")[0] != "sklearn":
+    missing = (exc.name or "").split(".")[0]
+    if missing not in _NEEDED:
         raise
-    raise InputError("scikit-learn is not installed", hint="pip install 'arcwise[report]'") from exc
+    hint = "pip install 'arcwise[report]'"
+    raise InputError(f"{_NEEDED[missing]} is not installed", hint=hint) from exc
 
 _PERPLEXITY = 30.0  # scikit-learn's default
 _FEWEST = 4
+_LARGEST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn draws with
 
 
 def project_neighbors(unit: Floats, *, seed: int = 0) -> NDArray[np.float64]:
@@ -28,14 +39,17 @@ def project_neighbors(unit: Floats, *, seed: int = 0) -> NDArray[np.float64]:
 
     Args:
         unit: (N, D) of norm 1, at least 4.
-        seed: of the layout, which is found step by step; equal seeds give equal maps.
+        seed: of the layout, which is found step by step, from 0 to 2**32 - 1; equal seeds give
+            equal maps.
 
     Returns:
         (N, 2).
 
     Raises:
-        InputError: fewer than 4 vectors, 1 dimension, or not all finite.
+        InputError: fewer than 4 vectors, 1 dimension, not all finite, or another seed.
     """
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"the seed is {seed}", hint=f"give one from 0 to {_LARGEST_SEED}")
     if unit.ndim != 2 or len(unit) < _FEWEST or unit.shape[1] < 2 or not np.isfinite(unit).all():
         raise InputError(
             f"embeddings of shape {unit.shape} have no map", hint="give 4 or more, or use PCA"

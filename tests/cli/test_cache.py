@@ -55,3 +55,17 @@ def test_json_says_the_same(filled: Path, capsys: pytest.CaptureFixture[str]) ->
     assert plain["freed_bytes"] == 0
     cache(clear=True, as_json=True)
     assert json.loads(capsys.readouterr().out)["freed_bytes"] > 8
+
+
+def test_an_empty_file_is_called_that(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.mkdir(parents=True)
+    (folder / f"{'d' * 64}.db").touch()
+    cache()
+    assert "(empty)" in capsys.readouterr().out
+
+
+def test_clearing_says_what_is_in_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Cache.open(folder, model="tiny", model_digest="d" * 64, dimension=2) as kept:
+        kept.add({b"1": Entry("", np.ones(2, np.float32))})
+        cache(clear=True)
+    assert "1 file in use: emptied" in capsys.readouterr().err

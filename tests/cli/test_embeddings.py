@@ -70,6 +70,15 @@ def test_json_is_the_whole_document(call: Call, vectors: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["pca", "tsne"])
+def test_a_seed_that_no_generator_takes_is_refused(kind: str, call: Call, vectors: Path) -> None:
+    given = ("--embeddings", vectors, "--map", kind, "--seed")
+    assert call("embeddings", *given, 2**32 - 1)[0] == 0
+    code, _, err = call("embeddings", *given, 2**32)
+    assert code == 2
+    assert "--seed" in err
+
+
+@pytest.mark.parametrize("kind", ["pca", "tsne"])
 def test_the_page_shows_histogram_norms_and_map(
     kind: str, call: Call, vectors: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,13 @@ def test_only_some_folders(call: Call, crops: Path):
     assert "did you mean person1?" in error
 
 
+def test_a_few_classes_are_not_called_the_worst_ten(call: Call, crops: Path):
+    code, text, _ = call("retrieval", "--photos", crops, "--aligned", "--only", "person1")
+    assert code == 0
+    assert "Classes, worst first" in text
+    assert "Worst 10" not in text
+
+
 def test_a_photo_that_cannot_be_read_counts_unless_it_is_left_out(call: Call, crops: Path):
     (crops / "person0" / "broken.png").write_bytes(b"no picture")
     code, text, _ = call("retrieval", "--photos", crops, "--aligned", "--json")

@@ -303,3 +303,24 @@ def test_a_photo_that_is_not_there_is_told(call: Call, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         open_photos(tmp_path / "nowhere")
     assert call("embed", tmp_path / "nowhere")[0] == 3
+
+
+def test_a_photo_of_a_folder_is_called_by_its_name(call: Call, album: Path, tmp_path: Path) -> None:
+    (album / "p0" / "cut.png").write_bytes(b"nonsense")
+    out = tmp_path / "x.npz"
+    code, plain, err = call("embed", album, "--out", out, "--json")
+    assert code == 3
+    assert "arcwise: p0/cut.png is not a photo" in err
+    assert "<file" not in err + plain
+    assert load_embeddings(out).reasons["p0/cut.png"].startswith("p0/cut.png is not a photo")
+
+
+def test_a_name_that_parquet_cannot_hold_is_refused_before_the_work(
+    call: Call, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (album / "p0" / "0.png").rename(album / "p0" / "caf\udce9.png")
+    monkeypatch.setattr(FakeDetector, "detect", None)
+    for more in ((), ("--aligned",)):
+        code, _, err = call("embed", album, "--out", tmp_path / "x.parquet", *more)
+        assert code != 0
+        assert "a name that is no text" in err

@@ -215,11 +215,9 @@ def read_document(path: Path | str) -> Document:
     content = read_bytes(path)
     try:
         plain = Node.parse(content)
-        version = plain.part("version").value
-        if version != VERSION or isinstance(version, bool):
-            raise InputError(f"its version is {version!r}, this arcwise reads {VERSION}")
+        _check_version(plain.part("version"))
         head = {name: plain.text(name) for name in _HEAD}
-        sections = tuple(_section_from(node) for node in plain.part("sections").list())
+        sections = tuple(_section_from(node) for node in plain.part("sections").parts())
         results = plain.part("results")
         results.check_finite()
     except InputError as exc:
@@ -227,6 +225,11 @@ def read_document(path: Path | str) -> Document:
             f"{path} is not the JSON of a report: {exc}", hint="write one with --out report.json"
         ) from exc
     return Document(**head, sections=sections, values=results.value)
+
+
+def _check_version(node: Node) -> None:
+    if node.value != VERSION or not isinstance(node.value, int) or isinstance(node.value, bool):
+        raise node.refuse(f"{VERSION}, which this arcwise reads")
 
 
 def digest_lines(lines: Iterable[str]) -> str:
@@ -274,9 +277,9 @@ def _section_to_dict(section: Section) -> dict[str, Any]:
 def _section_from(node: Node) -> Section:
     return Section(
         title=node.text("title"),
-        rows=tuple(_row_from(row) for row in node.part("rows").list()),
-        tables=tuple(_table_from(table) for table in node.part("tables").list()),
-        figures=tuple(_figure_from(figure) for figure in node.part("figures").list()),
+        rows=tuple(_row_from(row) for row in node.part("rows").parts()),
+        tables=tuple(_table_from(table) for table in node.part("tables").parts()),
+        figures=tuple(_figure_from(figure) for figure in node.part("figures").parts()),
         text=node.text("text"),
     )
 
@@ -286,7 +289,7 @@ def _row_from(node: Node) -> Row:
 
 
 def _table_from(node: Node) -> Table:
-    columns, lines = node.part("columns").texts(), node.part("cells").list()
+    columns, lines = node.part("columns").texts(), node.part("cells").parts()
     for line in lines:
         if len(line.texts()) != len(columns):
             raise line.refuse(f"one text for each of {len(columns)} columns")
@@ -305,9 +308,12 @@ def _lines_from(node: Node) -> Lines:
         raise kind.refuse(f"one of {', '.join(get_args(LinesKind))}")
     curves = {}
     for name, curve in node.part("curves").items().items():
-        axes = [axis.numbers() for axis in curve.list()]
+        axes = [axis.numbers() for axis in curve.parts()]
         if len(axes) != 2 or len(axes[0]) != len(axes[1]):
             raise curve.refuse("two lists of numbers of one length")
+        shares = axes[1] if kind.value == "cmc" else [*axes[0], *axes[1]]  # its x are ranks
+        if not all(0 <= share <= 1 for share in shares):
+            raise curve.refuse("shares from 0 to 1")
         curves[name] = (axes[0], axes[1])
     return Lines(kind.value, curves, node.text("x_label"), node.text("y_label"))
 

@@ -5,6 +5,7 @@ It measures nothing, draws nothing and reads no photo: it knows what is in the J
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from arcwise.evaluate.row import Row
 
 _MOST_NUMBERS = 400  # of a table: more is for a machine, which can read the JSON
 _MISSING = "n/a"
+_LABELS = ("protocol", "set", "name", "model")  # texts that tell the items of a list apart
 
 
 def place_beside(documents: Mapping[str, Document], *, command: str, date: str) -> Document:
@@ -62,7 +64,9 @@ def place_beside(documents: Mapping[str, Document], *, command: str, date: str) 
 def find_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Every number of some results with its dotted name, but not those of lists of numbers.
 
-    A list of numbers is a curve or the folds: one alone says nothing.
+    A list of numbers is a curve or the folds: one alone says nothing. An item of another list is
+    called by its "protocol", "set", "name" or "model" where it has one that no other item has,
+    since its place may be another's in the next report; otherwise by its place.
     """
     if isinstance(values, bool) or values is None:
         return
@@ -72,9 +76,28 @@ def find_numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
         for key, part in values.items():
             yield from find_numbers(part, f"{name}.{key}" if name else str(key))
     elif isinstance(values, list | tuple):
-        for number, part in enumerate(values):
+        for label, part in zip(_label_items(values), values, strict=True):
             if isinstance(part, Mapping | list | tuple):
-                yield from find_numbers(part, f"{name}.{number}" if name else str(number))
+                yield from find_numbers(part, f"{name}.{label}" if name else label)
+
+
+def _label_items(items: Sequence[Any]) -> list[str]:
+    """Of each item of a list its own text, or its place where it has none of its own."""
+    own = [
+        next((item[key] for key in _LABELS if _is_text(item.get(key))), "")
+        if isinstance(item, Mapping)
+        else ""
+        for item in items
+    ]
+    known = Counter(own)
+    return [
+        label if label and known[label] == 1 and not label.isdigit() else str(number)
+        for number, label in enumerate(own)
+    ]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _describe_models(documents: Mapping[str, Document]) -> Section:

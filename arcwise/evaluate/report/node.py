@@ -72,7 +72,7 @@ class Node:
         plain = self._take(dict, "an object")
         return {name: Node(part, self._below(name)) for name, part in plain.items()}
 
-    def list(self) -> list[Node]:
+    def parts(self) -> list[Node]:
         """Everything that a list holds.
 
         Raises:
@@ -87,7 +87,7 @@ class Node:
         Raises:
             InputError: it is none.
         """
-        return tuple(part._take(str, "a text") for part in self.list())
+        return tuple(part._take(str, "a text") for part in self.parts())
 
     def numbers(self) -> list[float]:
         """A list of finite numbers.
@@ -95,7 +95,7 @@ class Node:
         Raises:
             InputError: it is none.
         """
-        for part in self.list():
+        for part in self.parts():
             part._check_number()
         return list(self.value)
 
@@ -111,7 +111,7 @@ class Node:
             node, depth = left.pop()
             if depth > MOST_DEEP:
                 raise InputError(f"{self.place} is nested more than {MOST_DEEP} deep")
-            left += [(part, depth + 1) for part in node._parts()]
+            left += [(part, depth + 1) for part in node._below_it()]
             if isinstance(node.value, int | float):
                 node._check_number()
 
@@ -119,11 +119,11 @@ class Node:
         """The complaint that it is not what it must be."""
         return InputError(f"{self.place or 'all of it'} is {shorten(self.value)}, not {wanted}")
 
-    def _parts(self) -> Iterator[Node]:
+    def _below_it(self) -> Iterator[Node]:
         if isinstance(self.value, dict):
             yield from self.items().values()
         elif isinstance(self.value, list):
-            yield from self.list()
+            yield from self.parts()
 
     def _take(self, kind: type, wanted: str) -> Any:
         if not isinstance(self.value, kind):

@@ -31,6 +31,7 @@ LEAST_CLASSES = 10
 """With fewer, drawing classes anew says nothing about others: our choice."""
 _N_REPLICATES = 1000
 _N_MISSES = 10
+_EQUAL = 1e-12  # means that differ by less differ by rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Measure:
 
     Attributes:
         value: mean over queries, 0..1; None where there are fewer references than k.
-        low, high: 95 % interval of it, classes drawn anew; None with fewer than 10 classes.
+        low, high: 95 % interval of it, classes drawn anew; None with fewer than 10 classes, or
+            where all draws are equal, as with nothing but hits: then they show no spread.
         class_mean: mean over classes of the mean over a class's queries.
         text: the result in words.
         definition: of the value of one query.
@@ -249,7 +251,10 @@ class _ByClass:
         return self.sums / self.counts[:, None]
 
     def draw_bounds(self, seed: int) -> Doubles | None:
-        """(2, M) 2.5 % and 97.5 % points of the means over queries, classes drawn anew."""
+        """(2, M) 2.5 % and 97.5 % points of the means over queries, classes drawn anew.
+
+        NaN where all draws are equal; None with fewer than 10 classes.
+        """
         n_classes = len(self.codes)
         if n_classes < LEAST_CLASSES:
             return None
@@ -259,6 +264,7 @@ class _ByClass:
             times = np.bincount(rng.integers(0, n_classes, n_classes), minlength=n_classes)
             drawn[i] = times @ self.sums / (times @ self.counts)
         bounds: Doubles = np.percentile(drawn, [2.5, 97.5], axis=0)
+        bounds[:, np.ptp(drawn, axis=0) < _EQUAL] = np.nan
         return bounds
 
 
@@ -270,8 +276,12 @@ def _sum_up(
         return Measure(kind.name, None, None, None, None, text, kind.definition)
     value = float(table.sums[:, at].sum() / table.counts.sum())
     class_mean = float(table.means[:, at].mean())
-    low, high = (None, None) if bounds is None else (float(bounds[0, at]), float(bounds[1, at]))
-    interval = "" if low is None else f" [{low:.2%}, {high:.2%}]"
+    low, high, interval = None, None, ""
+    if bounds is not None and np.isnan(bounds[0, at]):
+        interval = " (no interval: all draws are equal)"
+    elif bounds is not None:
+        low, high = float(bounds[0, at]), float(bounds[1, at])
+        interval = f" [{low:.2%}, {high:.2%}]"
     text = f"{value:.2%}{interval}; mean of the classes {class_mean:.2%}"
     return Measure(kind.name, value, low, high, class_mean, text, kind.definition)
 

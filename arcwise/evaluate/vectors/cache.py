@@ -11,20 +11,23 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 
+from arcwise.errors import InputError
 from arcwise.files import translate_os_errors
 from arcwise.types import Floats
 
 VERSION = 1
 """Of the tables; a file of another version is put aside."""
 
+CacheState = Literal["whole", "empty", "unreadable", "broken"]
 _SUFFIX = ".db"
 _BROKEN_SUFFIX = ".broken"
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
@@ -61,15 +64,18 @@ class CacheFile:
 
     Attributes:
         path: where it is.
-        model: name of the model; empty when the file is broken.
+        model: name of the model; empty unless the file is whole.
         n_photos: how many photos it knows.
         size_bytes: on disk.
+        state: "empty" is one that was begun and never filled, as on a full disk; "unreadable" one
+            that is locked or may not be read; "broken" one that is not ours, or was put aside.
     """
 
     path: Path
     model: str
     n_photos: int
     size_bytes: int
+    state: CacheState
 
 
 class Cache:
@@ -255,20 +261,84 @@ def list_caches(folder: Path) -> list[CacheFile]:
 
 
 def clear_caches(folder: Path) -> int:
-    """Delete all files of a cache; a process that uses one goes on with what it has.
+    """Overwrite with zeros what a cache holds, and delete its files.
+
+    A file that a process has open stays, empty: SQLite may mix up the write-ahead logs of the old
+    file and of a new one of that name. That process goes on, and what it adds is kept there.
 
     Returns:
         Bytes that were freed.
 
     Raises:
-        InputError: a file cannot be deleted.
+        InputError: a file cannot be deleted, or another process is writing to it all the time.
     """
     endings = (_SUFFIX, _BROKEN_SUFFIX, *(_SUFFIX + end for end in _BESIDE))
-    n_bytes = 0
+    before = _list_files(folder, endings)
+    n_bytes = _sum_sizes(before)
+    in_use = {path for path in before if path.suffix == _SUFFIX and not _empty(path)}
+    kept = {Path(f"{path}{end}") for path in in_use for end in ("", *_BESIDE)}
     for path in _list_files(folder, endings):
-        with translate_os_errors(path, doing="delete"), contextlib.suppress(FileNotFoundError):
+        if path not in kept:
+            with translate_os_errors(path, doing="delete"):
+                path.unlink(missing_ok=True)
+    return n_bytes - _sum_sizes(kept)
+
+
+def _empty(path: Path) -> bool:
+    """Overwrite all rows with zeros; True when no other process has the file open.
+
+    A file that is broken, may not be written, or lies on a disk too full to overwrite anything is
+    left as it is: to delete it is what remains.
+    """
+    try:
+        with contextlib.closing(_open_patiently(path)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("DELETE FROM photos")
+            _empty_log(connection, path)  # the zeros are in the file now
+            connection.execute("VACUUM")
+            _empty_log(connection, path)
+            connection.execute("PRAGMA busy_timeout = 0")
+            return _leave_wal(connection)
+    except sqlite3.Error as exc:
+        if _is_locked(exc):
+            raise InputError(f"cannot clear {path}: {exc}", hint=_IN_USE) from exc
+        return True
+
+
+def _empty_log(connection: sqlite3.Connection, path: Path) -> None:
+    ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if is_busy:
+        raise InputError(f"cannot clear {path}: it is in use", hint=_IN_USE)
+
+
+def _leave_wal(connection: sqlite3.Connection) -> bool:
+    """Whether the file goes without a log, which it does only where no other process has it."""
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as exc:
+        if _is_locked(exc):
+            return False
+        raise
+    return True
+
+
+_IN_USE = "end the measurement that uses it, then clear again"
+
+
+def _is_locked(exc: sqlite3.Error) -> bool:
+    code = getattr(exc, "sqlite_errorcode", 0)  # not there where Python itself complains
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _open_patiently(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+
+
+def _sum_sizes(paths: Iterable[Path]) -> int:
+    n_bytes = 0
+    for path in paths:
+        with contextlib.suppress(OSError):  # it is gone
             n_bytes += path.stat().st_size
-            path.unlink()
     return n_bytes
 
 
@@ -284,13 +354,21 @@ def _list_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def _describe(path: Path) -> CacheFile:
-    parts = [path, *(Path(f"{path}{end}") for end in _BESIDE)]
-    size_bytes = sum(part.stat().st_size for part in parts if part.exists())
+    size_bytes = _sum_sizes([path, *(Path(f"{path}{end}") for end in _BESIDE)])
     model, n_photos = "", 0
+    state: CacheState = "broken"
     if path.suffix == _SUFFIX:
-        with contextlib.suppress(sqlite3.Error):
-            connection = sqlite3.connect(path, timeout=_PATIENCE_S)
-            with contextlib.closing(connection):
-                ((model,),) = connection.execute("SELECT value FROM facts WHERE name = 'model'")
-                ((n_photos,),) = connection.execute("SELECT count(*) FROM photos")
-    return CacheFile(path, model, n_photos, size_bytes)
+        try:
+            with contextlib.closing(_open_patiently(path)) as connection:
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+                if {"facts", "photos"} <= tables:
+                    ((model,),) = connection.execute("SELECT value FROM facts WHERE name = 'model'")
+                    ((n_photos,),) = connection.execute("SELECT count(*) FROM photos")
+                    state = "whole"
+                elif not tables:
+                    state = "empty"
+        except sqlite3.OperationalError:
+            state = "unreadable"
+        except (sqlite3.Error, ValueError):  # no facts
+            pass
+    return CacheFile(path, model, n_photos, size_bytes, state)

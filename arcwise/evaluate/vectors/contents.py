@@ -38,6 +38,17 @@ class Contents:
     failed_digests: Mapping[str, str] = field(default_factory=dict)
 
 
+def to_text(value: NDArray[Any], name: str) -> str:
+    """One text that holds for all rows.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if value.ndim:
+        raise InputError(f"{name} has shape {value.shape}, not one text")
+    return to_texts(value.reshape(1), name)[0]
+
+
 def to_texts(column: NDArray[Any], name: str) -> list[str]:
     """A column of texts, whether they are characters or UTF-8.
 

@@ -158,6 +158,20 @@ def person_of_photo(name: str) -> str:
     return person
 
 
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse, before photos are embedded, a file that could not hold vectors of these names.
+
+    Args:
+        path: where `save_embeddings` shall write.
+        names: of the photos.
+
+    Raises:
+        InputError: another suffix, no pyarrow, or a name that is no text in a .parquet.
+    """
+    if _suffix_of(path) != ".npz":
+        import_module("arcwise.evaluate.vectors.parquet").check_texts(names)
+
+
 def save_embeddings(
     embedded: EmbeddedPhotos, path: Path | str, *, more: Columns | None = None
 ) -> Path:
@@ -320,7 +334,8 @@ def _check_rows(
     for values in (raw,) if mirrored is None else (raw, mirrored):
         if values.dtype != np.float32 or values.ndim != 2 or not values.shape[1]:
             raise InputError(f"vectors have shape {values.shape} {values.dtype}, not (N, D) floats")
-        is_finite = np.isfinite(values.sum(axis=1, dtype=np.float64))
+        with np.errstate(invalid="ignore"):  # infinite ones of both signs; refused below
+            is_finite = np.isfinite(values.sum(axis=1, dtype=np.float64))
         if not is_finite.all():
             raise InputError(f"the vector of {names[int(np.argmin(is_finite))]} is not finite")
 

@@ -33,17 +33,30 @@ _KEY = b"arcwise"
 _EXTRA = ("facts", "reasons", "failed_digests")
 
 
+def check_texts(texts: Sequence[str]) -> None:
+    """Make sure that a file can hold some texts.
+
+    Raises:
+        InputError: one is no text, as a file's name may be.
+    """
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeError as exc:
+        hint = "rename the photo, or name a file that ends in .npz"
+        raise InputError(f"Parquet cannot hold a name that is no text: {exc}", hint=hint) from exc
+
+
 def to_parquet(contents: Contents) -> bytes:
     """The bytes of a file; columns (N, D) of numbers become lists of D.
 
     Raises:
         InputError: a name is no text, as a file's name may be.
     """
-    try:
-        arrays = {name: _to_arrow(column) for name, column in contents.columns.items()}
-    except UnicodeError as exc:
-        hint = "rename the photo, or name a file that ends in .npz"
-        raise InputError(f"Parquet cannot hold a name that is no text: {exc}", hint=hint) from exc
+    for column in contents.columns.values():
+        if column.dtype.kind == "U":
+            check_texts(column.tolist())
+    arrays = {name: _to_arrow(column) for name, column in contents.columns.items()}
     extra = {name: dict(getattr(contents, name)) for name in _EXTRA}
     metadata = {_KEY: json.dumps(extra).encode()}
     table = pyarrow.table(arrays).replace_schema_metadata(metadata)
@@ -118,7 +131,7 @@ def _read_extra(content: bytes, path: Path) -> dict[str, dict[str, str]]:
     try:
         found = json.loads(content)
         extra = {name: dict(found.get(name, {})) for name in _EXTRA}
-    except (AttributeError, TypeError, ValueError) as exc:
+    except (AttributeError, RecursionError, TypeError, ValueError) as exc:
         raise InputError(f"{path} holds metadata of ours that is broken: {exc}") from exc
     texts = [text for part in extra.values() for pair in part.items() for text in pair]
     if not all(isinstance(text, str) for text in texts):

@@ -109,3 +109,27 @@ def test_one_report_is_refused() -> None:
 def test_lists_of_numbers_truth_and_nulls_are_no_numbers() -> None:
     values = {"a": 1, "b": [1, 2], "c": [{"d": 0.5}, [{"e": 2}]], "f": True, "g": None, "h": "3"}
     assert list(find_numbers(values)) == [("a", 1), ("c.0.d", 0.5), ("c.1.0.e", 2)]
+
+
+def test_items_of_a_list_are_called_by_their_own_text_or_their_place() -> None:
+    values = [
+        {"protocol": "exact", "n": 1},
+        {"set": "lfw", "n": 2},
+        {"name": "A", "n": 3},
+        [{"n": 4}],
+    ]
+    assert dict(find_numbers(values)) == {"exact.n": 1, "lfw.n": 2, "A.n": 3, "3.0.n": 4}
+    same = {"at": [{"model": "m", "n": 1}, {"model": "m", "n": 2}, {"name": "0", "n": 3}]}
+    assert dict(find_numbers(same)) == {"at.0.n": 1, "at.1.n": 2, "at.2.n": 3}
+
+
+def test_other_protocols_are_not_held_against_each_other() -> None:
+    exact, other = (
+        replace(make(name, 0.9), values=[{"protocol": name, "eer": eer}])
+        for name, eer in (("exact", 0.1), ("insightface", 0.3))
+    )
+    (table,) = find(place(exact, other), "All numbers").tables
+    assert table.cells == (
+        ("exact.eer", "0.1", "n/a", "n/a"),
+        ("insightface.eer", "n/a", "0.3", "n/a"),
+    )

@@ -103,6 +103,22 @@ def test_a_file_without_numbers_is_refused(text: str, tmp_path: Path) -> None:
         read_expected(path)
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf")])
+def test_a_number_that_no_float_can_hold_is_refused(value: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"results\.0\.n in .* is"):
+        hold({"results.0.n": value}, tmp_path)
+
+
+def test_a_place_beyond_any_list_is_missing(tmp_path: Path) -> None:
+    (deviation,) = hold({f"results.{'9' * 5000}.n": 1}, tmp_path).deviations
+    assert deviation.found == "missing"
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    (deviation,) = hold({"a\x1b[2J": 1}, tmp_path).deviations
+    assert str(deviation).startswith("a\\x1b[2J is missing")
+
+
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
 def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
     with pytest.raises(InputError, match="tolerance"):

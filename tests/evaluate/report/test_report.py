@@ -73,7 +73,7 @@ def test_json_comes_back_as_it_was_but_for_drawings_and_photos(
     read = read_document(write_document(document, tmp_path / "new" / "r.json"))
     (section,), (kept,) = read.sections, document.sections
     assert (section.rows, section.tables, section.text) == (kept.rows, kept.tables, kept.text)
-    assert section.figures[0].lines == Lines("roc", {"exact": [[1e-3, 1e-2, 1], [0.5, 0.9, 1]]})
+    assert section.figures[0].lines == LINES
     assert (section.figures[0].svg, section.pictures) == ("", ())
     assert read.values == [{"accuracy": {"mean": 0.9477, "folds": [0.9, 1.0]}, "n": 6000}]
     assert (read.model, read.date, read.data_digest) == ("compact", document.date, "b" * 64)
@@ -170,6 +170,84 @@ def test_what_is_no_report_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"r\.json is not the JSON of a report"):
         read_document(path)
+
+
+def spoil(document: Document, place: str, value: object) -> str:
+    """The JSON of a report with another value at one dotted place."""
+    plain = json.loads(document.to_json())
+    *way, last = [int(word) if word.isdigit() else word for word in place.split(".")]
+    part = plain
+    for step in way:
+        part = part[step]
+    part[last] = value
+    return json.dumps(plain)
+
+
+def nest(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+CURVE = "sections.0.figures.0.lines.curves.exact"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complains"),
+    [
+        ("version", True, "version is True"),
+        ("model", None, "model is None, not a text"),
+        ("sections", {}, "sections is {}, not a list"),
+        ("sections.0", 3, "sections.0 is 3, not an object"),
+        ("sections.0.title", ["x"], "sections.0.title is"),
+        ("sections.0.text", 7, "sections.0.text is 7, not a text"),
+        ("sections.0.rows.0.value", 1, "sections.0.rows.0.value is 1, not a text"),
+        ("sections.0.rows.0", {"name": "a"}, "there is no sections.0.rows.0.value"),
+        ("sections.0.tables.0.columns.1", 5, "columns.1 is 5"),
+        ("sections.0.tables.0.cells.1.0", {"a": 1}, "cells.1.0 is {'a': 1}, not a text"),
+        ("sections.0.tables.0.cells.1", ["a"], "one text for each of 2 columns"),
+        ("sections.0.figures.0.caption", 1, "caption is 1"),
+        ("sections.0.figures.0.lines.kind", "evil", "kind is 'evil', not one of roc, det, cmc"),
+        ("sections.0.figures.0.lines.kind", ["roc"], "not one of roc"),
+        ("sections.0.figures.0.lines.x_label", 5, "x_label is 5, not a text"),
+        ("sections.0.figures.0.lines.curves", [1], "curves is [1], not an object"),
+        (CURVE, 5, f"{CURVE} is 5, not a list"),
+        (CURVE, [[1], [1], [1]], "two lists of numbers of one length"),
+        (CURVE, [[0.5, 1], [1]], "two lists of numbers of one length"),
+        (CURVE, [[0.5, [1]], [1, 1]], f"{CURVE}.0.1 is [1], not a finite number"),
+        (CURVE, [[10**400], [1]], "not a finite number"),
+        (CURVE, [[None], [1]], "None, not a finite number"),
+        (CURVE, [["a"], [1]], "'a', not a finite number"),
+        (CURVE, [[float("nan")], [1]], "nan, not a finite number"),
+        (CURVE, [[-1e300], [1e300]], "shares from 0 to 1"),
+        ("results", {"x": 10**400}, "results.x is 1"),
+        ("results", {"x": [float("inf")]}, "results.x.0 is inf"),
+        ("results", nest(900), "results is nested more than 64 deep"),
+    ],
+)
+def test_what_is_not_what_it_must_be_is_refused_by_its_place(
+    document: Document, place: str, value: object, complains: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(spoil(document, place, value))
+    with pytest.raises(InputError) as caught:
+        read_document(path)
+    assert str(caught.value).startswith(f"{path} is not the JSON of a report: ")
+    assert complains in str(caught.value)
+
+
+def test_results_may_be_as_deep_as_the_limit(document: Document, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(spoil(document, "results", nest(64)))
+    assert read_document(path).values == nest(64)
+
+
+def test_no_letter_of_a_name_steers_the_reader_of_markdown(document: Document) -> None:
+    text = rename(document, "a\x1b[31m\u202eb\x7f").to_markdown()
+    assert all(c.isprintable() or c == "\n" for c in text)
+    assert "`a\\x1b[31m\\u202eb\\x7f`" in text
+    assert "| a\\x1b\\[31m\\u202eb\\x7f |" in text
 
 
 def test_a_digest_names_its_lines_and_their_order() -> None:

@@ -227,6 +227,14 @@ def test_an_interval_needs_ten_classes_and_holds_the_value():
     assert evaluate_retrieval(few).measures["map"].low is None
 
 
+def test_draws_that_are_all_equal_are_no_interval():
+    labels = "".join(letter * 3 for letter in "abcdefghijkl")
+    angles = [30 * (place // 3) + place % 3 for place in range(len(labels))]
+    one = evaluate_retrieval(on_circle(angles, labels)).measures["recall_at_1"]
+    assert (one.value, one.low, one.high) == (1, None, None)
+    assert one.text == ("100.00% (no interval: all draws are equal); mean of the classes 100.00%")
+
+
 def test_the_interval_is_about_that_of_the_textbook_where_classes_are_alike():
     """Classes of one size: drawing classes is drawing their means; normal for many of them."""
     rng = np.random.default_rng(2)

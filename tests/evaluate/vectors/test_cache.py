@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arcwise.errors import InputError
 from arcwise.evaluate.vectors import cache as module
 from arcwise.evaluate.vectors.cache import Cache, Entry, clear_caches, list_caches
 
@@ -270,12 +271,73 @@ def test_files_are_listed_with_their_model(folder: Path) -> None:
 def test_clearing_deletes_what_is_ours_and_nothing_else(folder: Path) -> None:
     with open_cache(folder) as cache:
         cache.add({key_of(1): make_entry(1)})
-        (folder / f"{'e' * 64}.broken").write_bytes(b"nonsense")
-        (folder / "notes.txt").write_text("mine")
-        assert clear_caches(folder) > 8
+    (folder / f"{'e' * 64}.broken").write_bytes(b"nonsense")
+    (folder / f"{'f' * 64}.db").write_bytes(b"nonsense " * 1000)
+    (folder / "notes.txt").write_text("mine")
+    assert clear_caches(folder) > 9008
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     assert clear_caches(folder) == 0
     assert clear_caches(folder / "nowhere") == 0
+
+
+def test_a_file_in_use_is_overwritten_and_goes_on(folder: Path) -> None:
+    entries = {key_of(number): make_entry(number) for number in range(500)}
+    with open_cache(folder) as cache:
+        cache.add(entries)
+        assert clear_caches(folder) > 4096
+        (file,) = list_caches(folder)
+        assert (file.state, file.n_photos) == ("whole", 0)
+        content = b"".join(path.read_bytes() for path in folder.iterdir())
+        assert np.array([77, 2, 3], "<f4").tobytes() not in content
+        assert f"{77:064x}".encode() not in content
+        assert cache.find(key_of(77)) is None
+        cache.add({key_of(1): make_entry(1)})
+        with open_cache(folder) as other:
+            assert other.find(key_of(1)) is not None
+        assert cache.trouble == ""
+    clear_caches(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_clearing_a_file_that_is_being_written_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.1)
+    with open_cache(folder) as cache:
+        cache.add({key_of(1): make_entry(1)})
+    holder = sqlite3.connect(folder / f"{DIGEST}.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(InputError, match="cannot clear"):
+        clear_caches(folder)
+    holder.close()
+    assert clear_caches(folder) > 0
+
+
+def test_a_file_on_a_full_disk_is_deleted_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complain(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with open_cache(folder) as cache:
+        cache.add({key_of(1): make_entry(1)})
+    monkeypatch.setattr(module, "_empty_log", complain)
+    assert clear_caches(folder) > 0
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_database", [True, False])
+def test_a_file_that_a_full_disk_left_empty_is_called_that(folder: Path, is_database: bool) -> None:
+    folder.mkdir(parents=True)
+    path = folder / f"{DIGEST}.db"
+    if is_database:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
+    else:
+        path.touch()
+    (file,) = list_caches(folder)
+    assert (file.model, file.state) == ("", "empty")
 
 
 def test_a_broken_file_is_listed_without_a_model(folder: Path) -> None:
@@ -283,3 +345,4 @@ def test_a_broken_file_is_listed_without_a_model(folder: Path) -> None:
     (folder / f"{DIGEST}.db").write_bytes(b"nonsense " * 1000)
     (file,) = list_caches(folder)
     assert (file.model, file.n_photos, file.size_bytes) == ("", 0, 9000)
+    assert file.state == "broken"
