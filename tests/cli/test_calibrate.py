@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,32 +19,22 @@ from arcwise.encode import write_image
 from arcwise.evaluate.vectors.embedded import EmbeddedPhotos, save_embeddings
 from arcwise.gallery import Gallery
 from arcwise.recognizer import Recognizer
-from arcwise.settings import Settings
 from arcwise.store import NewTemplate, SQLStore, Stamp
 from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_photo
+from tests.cli.album import Call, draw_album, fake_call, save_album
 
 N_PEOPLE = 12
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
 def drawn() -> dict[str, DrawnPhoto]:
     """Two photos of each of twelve drawn people, called PERSON/FILE."""
-    return {
-        f"p{person:02}/{variation}.png": draw_photo(
-            [person], size_wh_px=(128, 128), widths_px=[72], variation=variation
-        )
-        for person in range(N_PEOPLE)
-        for variation in range(2)
-    }
+    return draw_album(N_PEOPLE, width=2)
 
 
 @pytest.fixture(scope="session")
 def album(drawn: dict[str, DrawnPhoto], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("album") / "people"
-    for name, photo in drawn.items():
-        write_image(folder / name, photo.image)
-    return folder
+    return save_album(drawn, tmp_path_factory.mktemp("album") / "people")
 
 
 @pytest.fixture
@@ -74,22 +63,7 @@ def call(
     monkeypatch: pytest.MonkeyPatch,
     drawn: dict[str, DrawnPhoto],
 ) -> Call:
-    """Runs a command with a recognizer that knows the drawn photos."""
-
-    def open_fake(settings: Settings, **_: object) -> Recognizer:
-        detector = FakeDetector.knowing(drawn.values())
-        return Recognizer(model=FakeEmbedder(), detector=detector, settings=settings)
-
-    for module in ("sources", "evaluate", "verification"):
-        monkeypatch.setattr(f"arcwise.cli.{module}.open_recognizer", open_fake, raising=False)
-
-    def run_it(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run_it
+    return fake_call(capsys, monkeypatch, drawn, modules=("sources", "verification"))
 
 
 def call_json(call: Call, *arguments: object) -> Any:

@@ -5,40 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arcwise.cli.run import run
-from arcwise.encode import write_image
 from arcwise.recognizer import Recognizer
-from arcwise.settings import Settings
 from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_photo
+from tests.cli.album import Call, draw_album, fake_call, save_album
 
 N_PEOPLE = 8
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
 def drawn() -> dict[str, DrawnPhoto]:
     """Three photos of each of eight drawn people, called PERSON/FILE."""
-    return {
-        f"p{person}/{variation}.png": draw_photo(
-            [person], size_wh_px=(128, 128), widths_px=[72], variation=variation
-        )
-        for person in range(N_PEOPLE)
-        for variation in range(3)
-    }
+    return draw_album(N_PEOPLE, 3)
 
 
 @pytest.fixture(scope="session")
 def album(drawn: dict[str, DrawnPhoto], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("album") / "people"
-    for name, photo in drawn.items():
-        write_image(folder / name, photo.image)
-    return folder
+    return save_album(drawn, tmp_path_factory.mktemp("album") / "people")
 
 
 @pytest.fixture
@@ -53,21 +41,9 @@ def call(
     monkeypatch: pytest.MonkeyPatch,
     drawn: dict[str, DrawnPhoto],
 ) -> Call:
-    """Runs the command with a recognizer that knows the drawn photos."""
-
-    def open_fake(settings: Settings, **_: object) -> Recognizer:
-        detector = FakeDetector.knowing(drawn.values())
-        return Recognizer(model=FakeEmbedder(), detector=detector, settings=settings)
-
-    monkeypatch.setattr("arcwise.cli.identification.open_recognizer", open_fake)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run(["evaluate", "gallery", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
+    return fake_call(
+        capsys, monkeypatch, drawn, modules=("identification",), words=("evaluate", "gallery")
+    )
 
 
 def results_of(call: Call, *arguments: object) -> dict[str, Any]:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from arcwise.cli.run import run
 from arcwise.encode import write_image
 from arcwise.evaluate.report import read_document
-from arcwise.recognizer import Recognizer
-from arcwise.settings import Settings
-from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_photo
-
-Call = Callable[..., tuple[int, str, str]]
+from arcwise.testing import DrawnPhoto, draw_photo
+from tests.cli.album import Call, fake_call
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +38,7 @@ def call(
     monkeypatch: pytest.MonkeyPatch,
     drawn: dict[str, DrawnPhoto],
 ) -> Call:
-    def open_fake(settings: Settings, **_: object) -> Recognizer:
-        detector = FakeDetector.knowing(drawn.values())
-        return Recognizer(model=FakeEmbedder(), detector=detector, settings=settings)
-
-    monkeypatch.setattr("arcwise.cli.compare.open_recognizer", open_fake)
-
-    def run_it(*arguments: object) -> tuple[int, str, str]:
-        code = run(["compare", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run_it
+    return fake_call(capsys, monkeypatch, drawn, modules=("compare",), words=("compare",))
 
 
 def test_all_faces_of_all_photos_are_compared(call: Call, album: Path) -> None:

@@ -5,41 +5,29 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arcwise.cli.run import run
-from arcwise.encode import encode_image, write_image
+from arcwise.encode import encode_image
 from arcwise.evaluate.sets.packs import write_pack
 from arcwise.recognizer import Recognizer
-from arcwise.settings import Settings
-from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_person, draw_photo
+from arcwise.testing import DrawnPhoto, FakeDetector, FakeEmbedder, draw_person
+from tests.cli.album import Call, draw_album, fake_call, save_album
 
 N_PEOPLE = 8
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, DrawnPhoto]:
     """Two photos of each of eight drawn people, called PERSON/FILE."""
-    return {
-        f"p{person}/{variation}.png": draw_photo(
-            [person], size_wh_px=(128, 128), widths_px=[72], variation=variation
-        )
-        for person in range(N_PEOPLE)
-        for variation in range(2)
-    }
+    return draw_album(N_PEOPLE)
 
 
 @pytest.fixture(scope="module")
 def album(drawn: dict[str, DrawnPhoto], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("album") / "people"
-    for name, photo in drawn.items():
-        write_image(folder / name, photo.image)
-    return folder
+    return save_album(drawn, tmp_path_factory.mktemp("album") / "people")
 
 
 @pytest.fixture
@@ -68,21 +56,9 @@ def call(
     monkeypatch: pytest.MonkeyPatch,
     drawn: dict[str, DrawnPhoto],
 ) -> Call:
-    """Runs a command with a recognizer that knows the drawn photos."""
-
-    def open_fake(settings: Settings, **_: object) -> Recognizer:
-        detector = FakeDetector.knowing(drawn.values())
-        return Recognizer(model=FakeEmbedder(), detector=detector, settings=settings)
-
-    monkeypatch.setattr("arcwise.cli.verification.open_recognizer", open_fake)
-
-    def run_it(*arguments: object) -> tuple[int, str, str]:
-        code = run(["evaluate", "verification", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run_it
+    return fake_call(
+        capsys, monkeypatch, drawn, modules=("verification",), words=("evaluate", "verification")
+    )
 
 
 def results(call: Call, *arguments: object) -> list[Any]:
