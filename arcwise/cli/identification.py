@@ -53,6 +53,7 @@ from arcwise.cli.reporting import (
     check_out,
     describe_run,
     digest_photos,
+    name_apart,
     tell,
     wants_drawings,
 )
@@ -179,7 +180,7 @@ def _measure(
     recognizers: Sequence[Recognizer],
 ) -> Document:
     """All of it: split, look for leaks, embed with each model, search."""
-    from arcwise.evaluate.identification.contest import Entrant, make_sections, name_apart
+    from arcwise.evaluate.identification.contest import Entrant, make_sections
 
     with ExitStack() as stack:
         sources = open_sources(wanted, recognizers, stack)

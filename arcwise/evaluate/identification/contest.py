@@ -37,16 +37,6 @@ class Entrant:
     is_baseline: bool = False
 
 
-def name_apart(names: Sequence[str]) -> list[str]:
-    """The same names; those that come again get a number."""
-    used: dict[str, int] = {}
-    apart = []
-    for name in names:
-        used[name] = used.get(name, 0) + 1
-        apart.append(f"{name} ({used[name]})" if used[name] > 1 else name)
-    return apart
-
-
 def make_sections(entrants: Sequence[Entrant]) -> list[Section]:
     """Everybody in one table with the curves, then each with all numbers.
 

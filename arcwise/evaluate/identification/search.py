@@ -7,7 +7,7 @@ evaluate/identification/alarm.py. Source: NIST FRTE 1:N, rank and cumulative mat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from arcwise.errors import InputError
 from arcwise.evaluate.curve import Counts, Flags
 from arcwise.evaluate.row import Share, count_share
+from arcwise.evaluate.vectors.rows import unit_rows
 from arcwise.types import Floats
 
 _CHUNK_PROBES = 1024  # searched at once, at most; fewer where the gallery is large
@@ -85,13 +86,13 @@ def search_gallery(
     gallery_codes = np.array([codes.setdefault(person, len(codes)) for person in gallery_people])
     order = np.argsort(gallery_codes, kind="stable")
     begins = np.searchsorted(gallery_codes[order], np.arange(len(codes) + 1))
-    columns = _normalize(gallery[order], "gallery").T
+    columns = unit_rows(gallery[order], lambda row: f"template {order[row]}").T
     own = np.array([codes.get(person, -1) for person in probe_people], np.int64)
     n_rows = min(_CHUNK_PROBES, max(1, _MOST_SCORES // len(order)))
     found = begin_searches(own)
     for start in range(0, len(own), n_rows):
         part = slice(start, start + n_rows)
-        scores = _normalize(probes[part], "probes", start) @ columns
+        scores = unit_rows(probes[part], _name_probe(start)) @ columns
         np.clip(scores, -1.0, 1.0, out=scores)
         _search_rows(scores, own[part], begins, order, found, start)
     return found
@@ -187,17 +188,8 @@ def _check_vectors(vectors: NDArray[np.floating], people: Sequence[Hashable], na
         raise InputError(f"{name}: {len(vectors)} vectors, but people for {len(people)}")
 
 
-def _normalize(vectors: NDArray[np.floating], name: str, start: int = 0) -> Floats:
-    values = np.asarray(vectors)
-    norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))  # NaN and inf reach the norm
-    if len(bad):
-        raise InputError(
-            f"vector {start + int(bad[0])} of the {name} has the length {norms[bad[0]]}",
-            hint="a photo without an embedding is a failed read: leave it out and count it",
-        )
-    unit: Floats = (values / norms[:, None]).astype(np.float32)
-    return unit
+def _name_probe(start: int) -> Callable[[int], str]:
+    return lambda row: f"probe {start + row}"
 
 
 def check_ranks(ranks: Sequence[int]) -> None:

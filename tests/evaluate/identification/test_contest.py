@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from arcwise.evaluate.identification import evaluate_gallery
-from arcwise.evaluate.identification.contest import Entrant, make_sections, name_apart
+from arcwise.evaluate.identification.contest import Entrant, make_sections
 from arcwise.evaluate.identification.lineup import Lineup, Side
 from arcwise.evaluate.identification.scope import Scope
 
@@ -30,7 +30,3 @@ def test_a_model_alone_is_not_in_the_title_so_that_reports_stand_side_by_side(re
 def test_several_models_have_sections_of_their_names(report):
     sections = make_sections([Entrant("small", report), Entrant("large", report)])
     assert [section.title for section in sections] == ["Side by side", "small", "large"]
-
-
-def test_equal_names_get_numbers():
-    assert name_apart(["a", "b", "a"]) == ["a", "b", "a (2)"]

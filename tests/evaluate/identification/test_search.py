@@ -96,7 +96,7 @@ def test_memory_mapped_probes_are_read(tmp_path):
         (np.ones((1, 4)), np.zeros((0, 4)), "gallery have the shape"),
         (np.ones(4), np.ones((1, 4)), "probes have the shape"),
         (np.ones((1, 3)), np.ones((1, 4)), "3 and a gallery of 4"),
-        (np.zeros((1, 4)), np.ones((1, 4)), "vector 0 of the probes"),
+        (np.zeros((1, 4)), np.ones((1, 4)), "embedding of probe 0"),
         (np.full((1, 4), np.nan), np.ones((1, 4)), "length nan"),
         (np.ones((1, 4)), np.full((1, 4), np.inf), "length inf"),
     ],
