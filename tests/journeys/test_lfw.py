@@ -39,7 +39,7 @@ def test_600_lfw_pairs_reach_98_percent_and_no_face_is_missed(
         ]
     )
     assert code == 0
-    exact, insightface = json.loads(capsys.readouterr().out)
+    exact, insightface = json.loads(capsys.readouterr().out)["results"]
     assert exact["n_pairs"] == 600
     assert exact["failed_photos"] == []
     assert exact["accuracy"]["mean"] >= 0.98
