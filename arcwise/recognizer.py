@@ -43,6 +43,7 @@ from arcwise.types import (
 )
 from arcwise.zoo.registry import Model, default_model, find_model
 
+_DEMO = "a demo-grade model"
 _BATCH_PIXELS = 32_000_000  # about 100 MB of photos held at once, whatever the batch size
 
 
@@ -150,9 +151,16 @@ class Recognizer:
 
     @property
     def caveat(self) -> str:
-        """What every decision with the model must say: that it is of demo grade, or nothing."""
-        _ = self.embedder
-        return "a demo-grade model" if self._model and self._model.card.grade == "demo" else ""
+        """What every decision must say, or nothing.
+
+        That the model is of demo grade; that its thresholds were measured with other mirror images
+        than it embeds.
+        """
+        flips = getattr(self.embedder, "flip", None)  # nothing is known of an Embedder of your own
+        known = [] if self._model is None or self._model.card.grade != "demo" else [_DEMO]
+        if self.calibration is not None and flips is not None:
+            known.append(self.calibration.caveat_of("sum" if flips else "none"))
+        return "; ".join(part for part in known if part)
 
     @property
     def published_threshold(self) -> tuple[float, float | None] | None:

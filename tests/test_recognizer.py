@@ -21,6 +21,7 @@ from arcwise.gallery import Gallery
 from arcwise.image import mirror_image, read_image
 from arcwise.recognizer import Recognizer
 from arcwise.settings import Settings
+from arcwise.testing import FakeDetector, draw_photo
 from arcwise.zoo.card import load_card, save_card
 
 BLANK = np.full((120, 160, 3), 200, np.uint8)
@@ -200,3 +201,15 @@ def test_a_demo_grade_model_says_so_whenever_it_decides(
         for photo in (hopper, collins):
             ((_, match),) = people.identify(photo)
             assert "demo-grade" in match.why
+
+
+def test_a_threshold_of_other_mirror_images_is_told() -> None:
+    photo = draw_photo([1], size_wh_px=(160, 160), widths_px=[90])
+    detector = FakeDetector.knowing([photo])
+    answers = [
+        Recognizer(detector=detector, flip=flip).compare(photo.image, photo.image).why
+        for flip in (False, True)
+    ]
+    told = ["measured without the mirror image" in why for why in answers]
+    assert told == [False, True]
+    assert all("a demo-grade model" in why for why in answers)
