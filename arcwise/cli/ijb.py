@@ -342,23 +342,19 @@ def _describe_pooling(
 
 def _plot_roc(scores: TemplateScores) -> Figure:
     from arcwise.evaluate.rates import roc_points
-    from arcwise.evaluate.report import Figure, Lines
+    from arcwise.evaluate.report.curves import roc_figure
 
-    far, tar = roc_points(scores.genuine, scores.impostor, n_failed=scores.n_failed_same)
-    lines = Lines("roc", {"1:1": (far.tolist(), tar.tolist())})
-    return Figure("ROC of 1:1", "", "TAR of the pairs of templates against FAR.", lines)
+    points = roc_points(scores.genuine, scores.impostor, n_failed=scores.n_failed_same)
+    caption = "TAR of the pairs of templates against FAR."
+    return roc_figure("ROC of 1:1", {"1:1": points}, caption=caption)
 
 
 def _plot_searches(report: OpenSetReport) -> Iterator[Figure]:
-    from arcwise.evaluate.report import Figure, Lines
+    from arcwise.evaluate.report.curves import cmc_figure, det_figure
 
-    cmc = {g.name: (list(range(1, len(g.cmc) + 1)), list(g.cmc)) for g in report.galleries}
-    yield Figure("CMC of 1:N", "", "Mates among the first k people.", Lines("cmc", cmc))
-    det = {
-        g.name: (g.det.fpir.tolist(), g.det.fnir.tolist())
-        for g in report.galleries
-        if g.det is not None
-    }
+    cmc = {g.name: g.cmc for g in report.galleries}
+    yield cmc_figure("CMC of 1:N", cmc, caption="Mates among the first k people.")
+    det = {g.name: (g.det.fpir, g.det.fnir) for g in report.galleries if g.det is not None}
     if det:
         caption = "Mated searches without their mate against strangers who get a name."
-        yield Figure("DET of 1:N", "", caption, Lines("det", det, "FPIR", "FNIR"))
+        yield det_figure("DET of 1:N", det, x_label="FPIR", y_label="FNIR", caption=caption)

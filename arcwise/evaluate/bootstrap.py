@@ -24,6 +24,9 @@ Similarities = NDArray[Any]
 """float32 or float64; what is said of them is exact in either."""
 Numbers = NDArray[np.int32]
 
+LEAST_PEOPLE = 10
+"""With fewer, drawing people anew says nothing about others: our choice."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RankedPairs:

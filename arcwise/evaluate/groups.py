@@ -14,9 +14,15 @@ import numpy as np
 
 from arcwise.compare import Threshold
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Numbers, count_strangers, draw_people, spread_share
+from arcwise.evaluate.bootstrap import (
+    LEAST_PEOPLE,
+    Numbers,
+    count_strangers,
+    draw_people,
+    spread_share,
+)
 from arcwise.evaluate.calibrate import LEAST_FALSE
-from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
+from arcwise.evaluate.calibrate.labeled import PhotoPairs, ScoredPhotos
 from arcwise.evaluate.calibrate.reliability import portions
 from arcwise.evaluate.calibrate.thresholds import lacks_twice
 from arcwise.evaluate.curve import Counts, Flags, count_needed

@@ -14,6 +14,7 @@ import numpy as np
 
 from arcwise.errors import DatasetError, InputError
 from arcwise.evaluate.bootstrap import (
+    LEAST_PEOPLE,
     Cut,
     Numbers,
     RankedPairs,
@@ -23,7 +24,6 @@ from arcwise.evaluate.bootstrap import (
     measure_spreads,
 )
 from arcwise.evaluate.calibrate.labeled import (
-    LEAST_PEOPLE,
     LabeledPhoto,
     PhotoPairs,
     ScoredPhotos,

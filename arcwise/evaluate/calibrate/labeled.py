@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Numbers
+from arcwise.evaluate.bootstrap import LEAST_PEOPLE, Numbers
 from arcwise.evaluate.curve import Counts
 from arcwise.evaluate.vectors.cosines import fetch_cosines
 from arcwise.evaluate.vectors.unit import unit_vectors
 from arcwise.types import Floats, Pair
 
-LEAST_PEOPLE = 10
-"""With fewer, drawing people anew says nothing about others: our choice."""
 _BLOCK = 512  # photos that are compared with all others at once
 
 

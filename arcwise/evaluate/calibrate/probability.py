@@ -16,8 +16,8 @@ import numpy as np
 
 from arcwise.compare import ProbabilityCurve
 from arcwise.errors import DatasetError, InputError
-from arcwise.evaluate.bootstrap import Numbers, draw_people
-from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, ScoredPhotos
+from arcwise.evaluate.bootstrap import LEAST_PEOPLE, Numbers, draw_people
+from arcwise.evaluate.calibrate.labeled import ScoredPhotos
 from arcwise.evaluate.calibrate.reliability import (
     GRID,
     STEPS,

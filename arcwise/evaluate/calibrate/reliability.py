@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arcwise.evaluate.bootstrap import Numbers, count_strangers, interval_of
-from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE, PhotoPairs, ScoredPhotos
+from arcwise.evaluate.bootstrap import LEAST_PEOPLE, Numbers, count_strangers, interval_of
+from arcwise.evaluate.calibrate.labeled import PhotoPairs, ScoredPhotos
 from arcwise.evaluate.curve import Counts, Doubles, Flags
 from arcwise.types import Floats
 

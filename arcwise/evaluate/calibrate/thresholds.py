@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from arcwise.compare import Calibration, CalibrationPoint, MeasuredViews, ProbabilityCurve
-from arcwise.evaluate.calibrate.labeled import LEAST_PEOPLE
+from arcwise.evaluate.bootstrap import LEAST_PEOPLE
 from arcwise.evaluate.calibrate.oddities import CloseStrangers, Copies
 from arcwise.evaluate.curve import Rate
 from arcwise.evaluate.row import FailedPhoto, Row

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arcwise.evaluate.identification.tally import IdentificationReport
-from arcwise.evaluate.report import Figure, Lines, Section, Table
+from arcwise.evaluate.report import Figure, Section, Table
+from arcwise.evaluate.report.curves import cmc_figure, det_figure
 
 _CMC = "Share of mated searches whose person is among the first k; the higher the better."
 _DET = (
@@ -81,14 +82,8 @@ def compare_entrants(entrants: Sequence[Entrant]) -> Table:
 
 def list_curves(entrants: Sequence[Entrant]) -> list[Figure]:
     """The CMC of all, and the DET curve of those who met strangers; as points, not drawn."""
-    cmc = {e.name: (list(range(1, len(e.report.cmc) + 1)), list(e.report.cmc)) for e in entrants}
-    figures = [Figure("CMC", "", _CMC, Lines("cmc", cmc))]
-    det = {
-        e.name: (list(e.report.det_fpir), list(e.report.det_fnir))
-        for e in entrants
-        if e.report.det_fpir
-    }
+    figures = [cmc_figure("CMC", {e.name: e.report.cmc for e in entrants}, caption=_CMC)]
+    det = {e.name: (e.report.det_fpir, e.report.det_fnir) for e in entrants if e.report.det_fpir}
     if det:
-        lines = Lines("det", det, x_label="FPIR", y_label="FNIR")
-        figures.append(Figure("DET", "", _DET, lines))
+        figures.append(det_figure("DET", det, x_label="FPIR", y_label="FNIR", caption=_DET))
     return figures

@@ -13,15 +13,12 @@ from itertools import repeat
 
 import numpy as np
 
-from arcwise.evaluate.bootstrap import Interval, interval_of
+from arcwise.evaluate.bootstrap import LEAST_PEOPLE, Interval, interval_of
 from arcwise.evaluate.curve import Counts, Flags, count_allowed
 from arcwise.evaluate.identification.alarm import FnirAtFpir
 from arcwise.evaluate.identification.lineup import Lineup
 from arcwise.evaluate.identification.scope import Scope
 from arcwise.evaluate.identification.search import Searches
-
-LEAST_PEOPLE = 10
-"""With fewer, drawing people anew says nothing about others: our choice, as in calibrate."""
 
 
 @dataclass(frozen=True, slots=True)

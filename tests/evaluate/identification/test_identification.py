@@ -11,10 +11,9 @@ import pytest
 
 from arcwise.compare import Threshold
 from arcwise.errors import InputError
-from arcwise.evaluate.calibrate import labeled
 from arcwise.evaluate.identification import evaluate_gallery, measure_searches
 from arcwise.evaluate.identification.lineup import Lineup, Side
-from arcwise.evaluate.identification.redraw import LEAST_PEOPLE, PeopleDraws
+from arcwise.evaluate.identification.redraw import PeopleDraws
 from arcwise.evaluate.identification.scope import Scope
 from arcwise.evaluate.identification.search import search_scores
 from arcwise.evaluate.identification.size import list_sizes
@@ -175,10 +174,6 @@ def test_fewer_than_ten_strangers_leave_only_the_threshold_without_interval():
     report = evaluate_gallery(make_lineup(10, n_strangers=9), QUICK)
     assert report.ranks[0].people is not None
     assert report.open_rates[0].people is None
-
-
-def test_ten_people_are_what_calibration_needs_too():
-    assert LEAST_PEOPLE == labeled.LEAST_PEOPLE
 
 
 def test_smaller_galleries_are_easier_and_the_last_is_the_whole():
